@@ -1,0 +1,393 @@
+"""The frozen values that cross rooms, and the two documents that leave the box.
+
+`Case` (in) and `Assessment` (out) are version 1 of the formats that other programs rely on; their
+JSON Schemas are published in `docs/schemas/`. Units stand in the names. A field that is absent was
+not assessed; it is never read as normal. The ranges are the limits of what a living (or just
+arrested) patient can show: a value outside is a slip of unit or key and is asked back.
+
+Stored records change by addition only: a field keeps its meaning, a new meaning gets a new field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from msgspec import UNSET, Meta, UnsetType
+
+CASE_VERSION = 1
+ASSESSMENT_VERSION = 1
+
+NOTE_MAX_CHARACTERS = 20_000
+
+
+class Value(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A frozen value; an unknown field is refused, because a misspelt vital sign must not vanish."""
+
+
+# --- Case in ------------------------------------------------------------------------------------
+
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Sex = Literal["female", "male", "other", "unknown"]
+Consciousness = Literal["alert", "confused", "voice", "pain", "unresponsive"]
+ImageKind = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]*$", max_length=60)]
+IsoDate = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
+class Patient(Value):
+    age_years: Annotated[float, Meta(ge=0, le=125)] | None = None
+    age_months: Annotated[float, Meta(ge=0, le=1500)] | None = None
+    age_days: Annotated[float, Meta(ge=0, le=45_700)] | None = None
+    sex: Sex | None = None
+    pregnant: bool | None = None
+    weight_kg: Annotated[float, Meta(ge=0.3, le=400)] | None = None
+    height_cm: Annotated[float, Meta(ge=20, le=260)] | None = None
+
+    @property
+    def age_in_years(self) -> float | None:
+        """Age in years from whichever of the three fields is given (the finest wins).
+
+        >>> Patient(age_months=6).age_in_years
+        0.5
+        """
+        if self.age_days is not None:
+            return self.age_days / 365.25
+        if self.age_months is not None:
+            return self.age_months / 12
+        return self.age_years
+
+
+class Vitals(Value):
+    temperature_c: Annotated[float, Meta(ge=25, le=45, description="body temperature, °C")] | None = None
+    heart_rate_bpm: Annotated[float, Meta(ge=0, le=350, description="beats a minute")] | None = None
+    respiratory_rate_bpm: Annotated[float, Meta(ge=0, le=150, description="breaths a minute")] | None = None
+    systolic_mmhg: Annotated[float, Meta(ge=0, le=320, description="mmHg")] | None = None
+    diastolic_mmhg: Annotated[float, Meta(ge=0, le=220, description="mmHg")] | None = None
+    spo2_percent: Annotated[float, Meta(ge=20, le=100, description="oxygen saturation, %")] | None = None
+    consciousness: Consciousness | None = None
+    glucose_mmol_l: Annotated[float, Meta(ge=0.1, le=70, description="blood glucose, mmol/L")] | None = None
+    on_oxygen: bool | None = None
+    capillary_refill_s: Annotated[float, Meta(ge=0, le=20, description="seconds")] | None = None
+
+
+class ReportedFinding(Value):
+    """A finding that a person or another program coded; `id` is an HPO id or one of ours (AKZ:…)."""
+
+    id: Name
+    present: bool = True
+    onset_days_ago: Annotated[float, Meta(ge=0, le=45_700)] | None = None
+
+
+class TestResult(Value):
+    __test__ = False  # not a pytest class
+
+    id: Name
+    result: Name
+
+
+class ImageRef(Value):
+    path: Annotated[str, Meta(min_length=1, max_length=4096)]
+    kind: ImageKind
+
+
+class Lab(Value):
+    loinc: Annotated[str, Meta(pattern=r"^\d{1,7}-\d$")]
+    value: float
+    unit: Name
+
+
+class Medication(Value):
+    name: Name
+    dose_mg: Annotated[float, Meta(gt=0)] | None = None
+
+
+class Setting(Value):
+    country: Annotated[str, Meta(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2")] | None = None
+    region: Name | None = None
+    malaria_zone: Literal["none", "low", "moderate", "high"] | None = None
+    hiv_prevalence: Annotated[float, Meta(ge=0, le=1)] | None = None
+
+
+class Case(Value):
+    """One consultation as it comes in. Only `id` is required."""
+
+    id: Name
+    patient: Patient = Patient()
+    note: Annotated[str, Meta(max_length=NOTE_MAX_CHARACTERS)] = ""
+    language: Annotated[str, Meta(pattern=r"^[a-z]{2,3}$", description="ISO 639 code of the note")] = "en"
+    vitals: Vitals = Vitals()
+    findings: tuple[ReportedFinding, ...] = ()
+    tests: tuple[TestResult, ...] = ()
+    images: tuple[ImageRef, ...] = ()
+    labs: tuple[Lab, ...] = ()
+    medications: tuple[Medication, ...] = ()
+    allergies: tuple[Name, ...] = ()
+    conditions: tuple[Name, ...] = ()
+    gestational_age_weeks: Annotated[float, Meta(ge=0, le=45)] | None = None
+    date: IsoDate | None = None
+    setting: Setting = Setting()
+
+
+# --- between the rooms --------------------------------------------------------------------------
+
+
+class Finding(Value):
+    """One finding about the patient, coded, with where it came from.
+
+    present: False means that it was asked or looked for and is absent.
+    subject: whose finding it is; only the patient's count in ranking and triage.
+    temporality: "past" is history (a fit three years ago is no active convulsion).
+    span: start and end (exclusive) in the note, in characters, when source is "note".
+    """
+
+    id: str
+    name: str
+    present: bool = True
+    uncertain: bool = False
+    subject: Literal["patient", "family", "other"] = "patient"
+    temporality: Literal["current", "past"] = "current"
+    source: Literal["note", "nurse", "vitals", "test", "lab", "image"] = "note"
+    span: tuple[int, int] | None = None
+    text: str | None = None
+    onset_days_ago: float | None = None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is evidence about this patient now: hers, current and certain."""
+        return self.subject == "patient" and self.temporality == "current" and not self.uncertain
+
+
+class NoteReading(Value):
+    """What was understood of a note. `understood` is False when its language or script is not one
+    that the box reads; then nothing may be concluded from the absence of findings."""
+
+    findings: tuple[Finding, ...]
+    understood: bool
+    why: str | None = None
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A decoded image: uint8 pixels, height x width (grey) or height x width x 3 (RGB)."""
+
+    path: str
+    kind: str
+    pixels: npt.NDArray[np.uint8]
+    problems: tuple[QualityProblem, ...] = ()
+
+
+class Condition(Value):
+    """A disease or condition that can be named in a differential.
+
+    ids: coding system -> code, for instance {"icd10": "A15.0"}.
+    must_not_miss: a dangerous condition that is listed even when improbable.
+    review: review state as shown on the screen.
+    """
+
+    id: str
+    name: str
+    source: str
+    review: str
+    synonyms: tuple[str, ...] = ()
+    ids: Mapping[str, str] = {}
+    must_not_miss: bool = False
+
+
+AGE_BANDS_YEARS = (0.0, 28 / 365.25, 1.0, 5.0, 15.0, 30.0, 45.0, 60.0)
+"""Lower ends of the age bands of `KnowledgeTable.age_factor`."""
+
+MALARIA_ZONES = ("none", "low", "moderate", "high")
+"""Columns of `KnowledgeTable.malaria_factor`."""
+
+
+@dataclass(frozen=True)
+class KnowledgeTable:
+    """What ranking needs of the knowledge, as immutable arrays (D conditions, F findings).
+
+    prior: (D,) share of consultations, sums to at most 1.
+    sensitivity: (D, F) P(finding | condition); NaN where the knowledge says nothing.
+    background: (F,) P(finding | a consultation without any condition that has it).
+    sex_factor: (D, 2) prior multiplier for female and male.
+    age_factor: (D, len(AGE_BANDS_YEARS)) prior multiplier by age band.
+    malaria_factor: (D, 4) prior multiplier by malaria zone none, low, moderate, high.
+    version: what is printed in an assessment's provenance.
+    """
+
+    conditions: tuple[Condition, ...]
+    finding_ids: tuple[str, ...]
+    prior: npt.NDArray[np.float64]
+    sensitivity: npt.NDArray[np.float64]
+    background: npt.NDArray[np.float64]
+    sex_factor: npt.NDArray[np.float64]
+    age_factor: npt.NDArray[np.float64]
+    malaria_factor: npt.NDArray[np.float64]
+    version: str
+
+
+class ModelEvidence(Value):
+    """What an image model says, as likelihood ratios over conditions.
+
+    likelihood_ratios: condition id -> P(image | condition) / P(image | average of the model's classes).
+    reads_note: the model saw the note too, so that findings of the note are not counted again for
+    the conditions that it scores.
+    """
+
+    model: str
+    likelihood_ratios: Mapping[str, float]
+    reads_note: bool
+
+
+# --- Assessment out -----------------------------------------------------------------------------
+
+Level = Literal["red", "yellow", "green", "unassessed"]
+
+
+class TriageReason(Value):
+    """rule: id of the rule; source: guideline, edition, place; because: the values that fired it."""
+
+    rule: str
+    level: Level
+    source: str
+    because: str
+
+
+class Triage(Value):
+    """level: decided by rules alone. missing: what was not assessed and could raise the level."""
+
+    level: Level
+    reasons: tuple[TriageReason, ...] = ()
+    missing: tuple[str, ...] = ()
+    review: str = "not reviewed by a clinician"
+
+
+class Evidence(Value):
+    """One finding's weight for one condition; above 1 speaks for it, below 1 against."""
+
+    finding: str
+    likelihood_ratio: float
+    source: str
+    finding_id: str | None = None
+    present: bool = True
+
+
+class Counterfactual(Value):
+    """How the probability would move if one finding were the other way round."""
+
+    if_: str = msgspec.field(name="if")
+    probability: float
+
+
+class Candidate(Value):
+    """One line of the differential."""
+
+    name: str
+    probability: float
+    synonyms: tuple[str, ...] = ()
+    ids: Mapping[str, str] = {}
+    evidence: tuple[Evidence, ...] = ()
+    evidence_against: tuple[Evidence, ...] = ()
+    counterfactuals: tuple[Counterfactual, ...] = ()
+    must_not_miss: bool = False
+    source: str = ""
+    review: str = "not reviewed by a clinician"
+
+
+class QualityProblem(Value):
+    """check: dark, bright, blurred, small, contrast, kind …; message: plain words for the nurse."""
+
+    check: str
+    message: str
+    value: float | None = None
+    limit: float | None = None
+
+
+class Quality(Value):
+    usable: bool
+    problems: tuple[QualityProblem, ...] = ()
+
+
+class ImageReading(Value):
+    """What the models say of one image. Nothing is labelled when `quality.usable` is False.
+
+    labels: label -> calibrated probability, sums to 1.
+    prediction_set: the labels that hold the true one with probability `coverage`.
+    alignment: how well image and note fit each other, 0 to 1; None when there is no note.
+    heatmap: path of the overlay PNG, when one was asked for.
+    heatmap_grid: rows x columns; how much the leading label's log-odds fall without that region.
+    """
+
+    path: str
+    kind: str
+    quality: Quality
+    labels: Mapping[str, float] = {}
+    prediction_set: tuple[str, ...] = ()
+    coverage: float | None = None
+    abstained: bool = False
+    why: str | None = None
+    alignment: float | None = None
+    heatmap: str | None = None
+    heatmap_grid: tuple[tuple[float, ...], ...] = ()
+    model: str | None = None
+
+
+class TokenWeight(Value):
+    """One word of the note and how much the leading image label's log-odds fall without it."""
+
+    word: str
+    span: tuple[int, int]
+    weight: float
+
+
+class Action(Value):
+    """One step of the plan with the clause that asks for it."""
+
+    action: str
+    guideline: str
+    edition: str
+    clause: str
+    review: str
+    dose: str | None = None
+
+
+class Narrative(Value):
+    text: str
+    patient_text: str
+    model: str | None = None
+    citations: tuple[str, ...] = ()
+    rejected_claims: tuple[str, ...] = ()
+    second_reader: str | None = None
+
+
+class Provenance(Value):
+    input_sha256: str
+    models: Mapping[str, str] = {}
+    knowledge: str | None = None
+    guidelines: tuple[str, ...] = ()
+    audit_index: int | None = None
+    software: str = ""
+
+
+class Assessment(Value):
+    """What goes out for one case. A case that failed has `error` instead of the rest."""
+
+    case_id: str
+    version: int = ASSESSMENT_VERSION
+    triage: Triage | UnsetType = UNSET
+    findings: tuple[Finding, ...] | UnsetType = UNSET
+    differential: tuple[Candidate, ...] | UnsetType = UNSET
+    prediction_set: tuple[str, ...] | UnsetType = UNSET
+    coverage: float | None | UnsetType = UNSET
+    abstained: bool | UnsetType = UNSET
+    why: str | None | UnsetType = UNSET
+    images: tuple[ImageReading, ...] | UnsetType = UNSET
+    token_attribution: tuple[TokenWeight, ...] | UnsetType = UNSET
+    ask_next: tuple[str, ...] | UnsetType = UNSET
+    plan: tuple[Action, ...] | UnsetType = UNSET
+    narrative: Narrative | None | UnsetType = UNSET
+    provenance: Provenance | UnsetType = UNSET
+    timings_ms: Mapping[str, float] | UnsetType = UNSET
+    error: str | UnsetType = UNSET

@@ -1,0 +1,42 @@
+"""What differs from site to site, read once at start-up and passed down."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Settings of one box.
+
+    home: folder for what the box builds or stores (`AKAZUBA_HOME`, else the XDG data folder).
+    threads: processor threads that the models may use (`AKAZUBA_THREADS`, default 2).
+    """
+
+    home: Path
+    threads: int = 2
+
+
+def from_environ(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Reads the settings from environment variables.
+
+    >>> from_environ({"AKAZUBA_HOME": "/srv/akazuba"}).home
+    PosixPath('/srv/akazuba')
+    """
+    if home := environ.get("AKAZUBA_HOME"):
+        folder = Path(home)
+    else:
+        data = environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+        folder = Path(data) / "akazuba"
+    return Settings(home=folder, threads=_threads(environ.get("AKAZUBA_THREADS", "2")))
+
+
+def _threads(text: str) -> int:
+    from akazuba.errors import InputError
+
+    if not text.isdigit() or not 1 <= int(text) <= 64:
+        raise InputError("AKAZUBA_THREADS", "a whole number from 1 to 64", repr(text))
+    return int(text)

@@ -1,1 +1,1 @@
-"""Akazuba: offline decision support for a health post. `akazuba.consult` tells the story of one consultation."""
+"""Akazuba: offline decision support for a health post; `consult` tells one consultation's story."""

@@ -38,7 +38,7 @@ ImageKind = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]*$", max_length=60)]
 IsoDate = Annotated[str, Meta(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 
 
-class Patient(Value):
+class Patient(Value, frozen=True):
     age_years: Annotated[float, Meta(ge=0, le=125)] | None = None
     age_months: Annotated[float, Meta(ge=0, le=1500)] | None = None
     age_days: Annotated[float, Meta(ge=0, le=45_700)] | None = None
@@ -61,7 +61,7 @@ class Patient(Value):
         return self.age_years
 
 
-class Vitals(Value):
+class Vitals(Value, frozen=True):
     temperature_c: Annotated[float, Meta(ge=25, le=45, description="body temperature, °C")] | None = None
     heart_rate_bpm: Annotated[float, Meta(ge=0, le=350, description="beats a minute")] | None = None
     respiratory_rate_bpm: Annotated[float, Meta(ge=0, le=150, description="breaths a minute")] | None = None
@@ -74,7 +74,7 @@ class Vitals(Value):
     capillary_refill_s: Annotated[float, Meta(ge=0, le=20, description="seconds")] | None = None
 
 
-class ReportedFinding(Value):
+class ReportedFinding(Value, frozen=True):
     """A finding that a person or another program coded; `id` is an HPO id or one of ours (AKZ:…)."""
 
     id: Name
@@ -82,37 +82,37 @@ class ReportedFinding(Value):
     onset_days_ago: Annotated[float, Meta(ge=0, le=45_700)] | None = None
 
 
-class TestResult(Value):
+class TestResult(Value, frozen=True):
     __test__ = False  # not a pytest class
 
     id: Name
     result: Name
 
 
-class ImageRef(Value):
+class ImageRef(Value, frozen=True):
     path: Annotated[str, Meta(min_length=1, max_length=4096)]
     kind: ImageKind
 
 
-class Lab(Value):
+class Lab(Value, frozen=True):
     loinc: Annotated[str, Meta(pattern=r"^\d{1,7}-\d$")]
     value: float
     unit: Name
 
 
-class Medication(Value):
+class Medication(Value, frozen=True):
     name: Name
     dose_mg: Annotated[float, Meta(gt=0)] | None = None
 
 
-class Setting(Value):
+class Setting(Value, frozen=True):
     country: Annotated[str, Meta(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2")] | None = None
     region: Name | None = None
     malaria_zone: Literal["none", "low", "moderate", "high"] | None = None
     hiv_prevalence: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
-class Case(Value):
+class Case(Value, frozen=True):
     """One consultation as it comes in. Only `id` is required."""
 
     id: Name
@@ -135,7 +135,7 @@ class Case(Value):
 # --- between the rooms --------------------------------------------------------------------------
 
 
-class Finding(Value):
+class Finding(Value, frozen=True):
     """One finding about the patient, coded, with where it came from.
 
     present: False means that it was asked or looked for and is absent.
@@ -161,9 +161,10 @@ class Finding(Value):
         return self.subject == "patient" and self.temporality == "current" and not self.uncertain
 
 
-class NoteReading(Value):
+class NoteReading(Value, frozen=True):
     """What was understood of a note. `understood` is False when its language or script is not one
-    that the box reads; then nothing may be concluded from the absence of findings."""
+    that the box reads; then nothing may be concluded from the absence of findings.
+    """
 
     findings: tuple[Finding, ...]
     understood: bool
@@ -180,7 +181,7 @@ class Picture:
     problems: tuple[QualityProblem, ...] = ()
 
 
-class Condition(Value):
+class Condition(Value, frozen=True):
     """A disease or condition that can be named in a differential.
 
     ids: coding system -> code, for instance {"icd10": "A15.0"}.
@@ -228,7 +229,7 @@ class KnowledgeTable:
     version: str
 
 
-class ModelEvidence(Value):
+class ModelEvidence(Value, frozen=True):
     """What an image model says, as likelihood ratios over conditions.
 
     likelihood_ratios: condition id -> P(image | condition) / P(image | average of the model's classes).
@@ -246,7 +247,7 @@ class ModelEvidence(Value):
 Level = Literal["red", "yellow", "green", "unassessed"]
 
 
-class TriageReason(Value):
+class TriageReason(Value, frozen=True):
     """rule: id of the rule; source: guideline, edition, place; because: the values that fired it."""
 
     rule: str
@@ -255,7 +256,7 @@ class TriageReason(Value):
     because: str
 
 
-class Triage(Value):
+class Triage(Value, frozen=True):
     """level: decided by rules alone. missing: what was not assessed and could raise the level."""
 
     level: Level
@@ -264,7 +265,7 @@ class Triage(Value):
     review: str = "not reviewed by a clinician"
 
 
-class Evidence(Value):
+class Evidence(Value, frozen=True):
     """One finding's weight for one condition; above 1 speaks for it, below 1 against."""
 
     finding: str
@@ -274,14 +275,14 @@ class Evidence(Value):
     present: bool = True
 
 
-class Counterfactual(Value):
+class Counterfactual(Value, frozen=True):
     """How the probability would move if one finding were the other way round."""
 
     if_: str = msgspec.field(name="if")
     probability: float
 
 
-class Candidate(Value):
+class Candidate(Value, frozen=True):
     """One line of the differential."""
 
     name: str
@@ -296,7 +297,7 @@ class Candidate(Value):
     review: str = "not reviewed by a clinician"
 
 
-class QualityProblem(Value):
+class QualityProblem(Value, frozen=True):
     """check: dark, bright, blurred, small, contrast, kind …; message: plain words for the nurse."""
 
     check: str
@@ -305,12 +306,12 @@ class QualityProblem(Value):
     limit: float | None = None
 
 
-class Quality(Value):
+class Quality(Value, frozen=True):
     usable: bool
     problems: tuple[QualityProblem, ...] = ()
 
 
-class ImageReading(Value):
+class ImageReading(Value, frozen=True):
     """What the models say of one image. Nothing is labelled when `quality.usable` is False.
 
     labels: label -> calibrated probability, sums to 1.
@@ -334,7 +335,7 @@ class ImageReading(Value):
     model: str | None = None
 
 
-class TokenWeight(Value):
+class TokenWeight(Value, frozen=True):
     """One word of the note and how much the leading image label's log-odds fall without it."""
 
     word: str
@@ -342,7 +343,7 @@ class TokenWeight(Value):
     weight: float
 
 
-class Action(Value):
+class Action(Value, frozen=True):
     """One step of the plan with the clause that asks for it."""
 
     action: str
@@ -353,7 +354,7 @@ class Action(Value):
     dose: str | None = None
 
 
-class Narrative(Value):
+class Narrative(Value, frozen=True):
     text: str
     patient_text: str
     model: str | None = None
@@ -362,7 +363,7 @@ class Narrative(Value):
     second_reader: str | None = None
 
 
-class Provenance(Value):
+class Provenance(Value, frozen=True):
     input_sha256: str
     models: Mapping[str, str] = {}
     knowledge: str | None = None
@@ -371,7 +372,7 @@ class Provenance(Value):
     software: str = ""
 
 
-class Assessment(Value):
+class Assessment(Value, frozen=True):
     """What goes out for one case. A case that failed has `error` instead of the rest."""
 
     case_id: str
@@ -380,14 +381,14 @@ class Assessment(Value):
     findings: tuple[Finding, ...] | UnsetType = UNSET
     differential: tuple[Candidate, ...] | UnsetType = UNSET
     prediction_set: tuple[str, ...] | UnsetType = UNSET
-    coverage: float | None | UnsetType = UNSET
+    coverage: float | UnsetType | None = UNSET
     abstained: bool | UnsetType = UNSET
-    why: str | None | UnsetType = UNSET
+    why: str | UnsetType | None = UNSET
     images: tuple[ImageReading, ...] | UnsetType = UNSET
     token_attribution: tuple[TokenWeight, ...] | UnsetType = UNSET
     ask_next: tuple[str, ...] | UnsetType = UNSET
     plan: tuple[Action, ...] | UnsetType = UNSET
-    narrative: Narrative | None | UnsetType = UNSET
+    narrative: Narrative | UnsetType | None = UNSET
     provenance: Provenance | UnsetType = UNSET
     timings_ms: Mapping[str, float] | UnsetType = UNSET
     error: str | UnsetType = UNSET

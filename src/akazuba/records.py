@@ -392,3 +392,13 @@ class Assessment(Value, frozen=True):
     provenance: Provenance | UnsetType = UNSET
     timings_ms: Mapping[str, float] | UnsetType = UNSET
     error: str | UnsetType = UNSET
+
+
+def json_schema(name: str) -> dict[str, object]:
+    """JSON Schema (2020-12) of the document "case" or "assessment"."""
+    document = {"case": (Case, CASE_VERSION), "assessment": (Assessment, ASSESSMENT_VERSION)}[name]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Akazuba {name}, version {document[1]}",
+        **msgspec.json.schema(document[0]),
+    }

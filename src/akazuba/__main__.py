@@ -1,0 +1,5 @@
+"""`python -m akazuba` is the command `akazuba`."""
+
+from akazuba.cli import main
+
+main()

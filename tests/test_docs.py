@@ -1,0 +1,42 @@
+"""Documentation that cannot fall behind: commands, schemas, examples."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from akazuba.cli import main
+from akazuba.records import json_schema
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def commands(group: click.Group, path: str = "akazuba") -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+@pytest.mark.parametrize(("path", "command"), list(commands(main)))
+def test_every_command_has_help_with_an_example_and_is_documented(path: str, command: click.Command) -> None:
+    assert command.help
+    assert f"Example: {path}" in command.help
+    assert path in (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["case", "assessment"])
+def test_the_published_schema_is_the_one_in_force(name: str) -> None:
+    published = (DOCS / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8")
+    assert json.loads(published) == json_schema(name), f"akazuba schema {name} > docs/schemas/{name}.schema.json"
+
+
+def test_both_readmes_name_the_same_commands_and_figures() -> None:
+    readme, chinese = (
+        (DOCS.parent / name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md")
+    )
+    blocks = [text.split("```")[1::2] for text in (readme, chinese)]
+    assert blocks[0] == blocks[1]

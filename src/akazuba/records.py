@@ -69,7 +69,7 @@ class Vitals(Value, frozen=True):
     diastolic_mmhg: Annotated[float, Meta(ge=0, le=220, description="mmHg")] | None = None
     spo2_percent: Annotated[float, Meta(ge=20, le=100, description="oxygen saturation, %")] | None = None
     consciousness: Consciousness | None = None
-    glucose_mmol_l: Annotated[float, Meta(ge=0.1, le=70, description="blood glucose, mmol/L")] | None = None
+    glucose_mmol_l: Annotated[float, Meta(ge=0.1, le=36, description="blood glucose, mmol/L")] | None = None
     on_oxygen: bool | None = None
     capillary_refill_s: Annotated[float, Meta(ge=0, le=20, description="seconds")] | None = None
 
@@ -209,6 +209,7 @@ MALARIA_ZONES = ("none", "low", "moderate", "high")
 class KnowledgeTable:
     """What ranking needs of the knowledge, as immutable arrays (D conditions, F findings).
 
+    finding_ids, finding_names: (F,) HPO or AKZ id, or "test:" and the test's id; the name in plain words.
     prior: (D,) share of consultations, sums to at most 1.
     sensitivity: (D, F) P(finding | condition); NaN where the knowledge says nothing.
     background: (F,) P(finding | a consultation without any condition that has it).
@@ -220,6 +221,7 @@ class KnowledgeTable:
 
     conditions: tuple[Condition, ...]
     finding_ids: tuple[str, ...]
+    finding_names: tuple[str, ...]
     prior: npt.NDArray[np.float64]
     sensitivity: npt.NDArray[np.float64]
     background: npt.NDArray[np.float64]
@@ -298,12 +300,16 @@ class Candidate(Value, frozen=True):
 
 
 class QualityProblem(Value, frozen=True):
-    """check: dark, bright, blurred, small, contrast, kind …; message: plain words for the nurse."""
+    """check: dark, bright, blurred, small, contrast, kind …; message: plain words for the nurse.
+
+    remark: only tells something; without it, the problem makes the image unusable.
+    """
 
     check: str
     message: str
     value: float | None = None
     limit: float | None = None
+    remark: bool = False
 
 
 class Quality(Value, frozen=True):

@@ -1,0 +1,22 @@
+"""What the tests share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from akazuba.terminology import Terminology, open_terminology
+
+
+@pytest.fixture(scope="session")
+def terminology_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A box's data folder in which the terms are built already."""
+    home = tmp_path_factory.mktemp("home")
+    open_terminology(home).close()
+    return home
+
+
+@pytest.fixture(scope="session")
+def terminology(terminology_home: Path) -> Iterator[Terminology]:
+    with open_terminology(terminology_home) as opened:
+        yield opened

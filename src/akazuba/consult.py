@@ -100,7 +100,7 @@ def _assess(box: Box, line: CaseLine, case: Case, heatmaps: Path | None) -> Asse
     clock.lap("images")
 
     ranking = rank(box.knowledge, findings, case.patient, case.setting, evidence, terms.ancestors)
-    questions = ask_next(box.knowledge, ranking, findings, terms.label, terms.ancestors)
+    questions = ask_next(box.knowledge, ranking, findings, terms.ancestors)
     clock.lap("differential")
 
     return Assessment(

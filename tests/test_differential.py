@@ -1,0 +1,309 @@
+"""Ranking: laws of probability, and what a reader may expect of each number."""
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from akazuba.diagnosis.differential import SHOWN, Ranking, ask_next, rank
+from akazuba.errors import ArtefactError
+from akazuba.knowledge import open_knowledge
+from akazuba.records import Case, Finding, KnowledgeTable, ModelEvidence, Patient, Setting
+from akazuba.terminology import Terminology
+
+TABLE = open_knowledge()
+PLACE = {condition.id: place for place, condition in enumerate(TABLE.conditions)}
+NOWHERE = Setting()
+LAW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+findings = st.lists(
+    st.builds(
+        Finding,
+        id=st.sampled_from([*TABLE.finding_ids, "HP:0000951", "HP:0002094", "HP:0000118", "test:unheard-of"]),
+        name=st.just("a finding"),
+        present=st.booleans(),
+        uncertain=st.sampled_from([False, False, True]),
+        source=st.sampled_from(["note", "nurse", "vitals"]),
+    ),
+    max_size=8,
+)
+patients = st.builds(
+    Patient,
+    age_years=st.none() | st.sampled_from([0.0, 0.5, 3.0, 17.0, 40.0, 90.0]),
+    sex=st.sampled_from([None, "female", "male", "other"]),
+)
+SKIN_MODEL = ModelEvidence(
+    "skin",
+    {
+        "melanoma": 4.0,
+        "basal-cell-carcinoma": 0.5,
+        "squamous-cell-carcinoma": 0.5,
+        "actinic-keratosis": 0.5,
+        "seborrhoeic-keratosis": 0.5,
+        "melanocytic-naevus": 1.0,
+    },
+    reads_note=True,
+)
+
+
+def sign(id_: str, name: str = "", **more: object) -> Finding:
+    return Finding(id_, name or id_, **more)
+
+
+FEVER, COUGH = sign("HP:0001945", "Fever"), sign("HP:0012735", "Cough")
+LESION = sign("HP:0011355", "Localized skin lesion", source="image")
+
+
+@pytest.fixture(scope="module")
+def ranked(terminology: Terminology):
+    def run(
+        *found: Finding,
+        patient: Patient = Patient(age_years=30),  # noqa: B008 - frozen
+        setting: Setting = NOWHERE,
+        models: tuple[ModelEvidence, ...] = (),
+        table: KnowledgeTable = TABLE,
+    ) -> Ranking:
+        return rank(table, found, patient, setting, models, terminology.ancestors)
+
+    return run
+
+
+def share(ranking: Ranking, condition: str) -> float:
+    return float(ranking.posterior[PLACE[condition]])
+
+
+@LAW
+@given(findings, patients, st.sampled_from([None, "none", "high"]), st.sampled_from([(), (SKIN_MODEL,)]))
+def test_probabilities_sum_to_one_and_come_in_order(
+    terminology: Terminology,
+    found: list[Finding],
+    patient: Patient,
+    zone: str | None,
+    models: tuple[ModelEvidence, ...],
+) -> None:
+    ranking = rank(TABLE, found, patient, Setting(malaria_zone=zone), models, terminology.ancestors)
+    assert ranking.posterior.sum() == pytest.approx(1)
+    assert (ranking.posterior >= 0).all()
+    assert 0 <= ranking.none_of_these <= 1
+    probabilities = [candidate.probability for candidate in ranking.candidates]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert len(ranking.candidates) >= SHOWN or ranking.abstained
+    assert ranking.abstained == (ranking.why is not None)
+
+
+@LAW
+@given(findings, st.randoms(use_true_random=False))
+def test_the_order_of_findings_does_not_matter(
+    terminology: Terminology, found: list[Finding], random
+) -> None:
+    shuffled = list(found)
+    random.shuffle(shuffled)
+    first, second = (
+        rank(TABLE, order, Patient(), NOWHERE, (SKIN_MODEL,), terminology.ancestors)
+        for order in (found, shuffled)
+    )
+    assert np.array_equal(first.posterior, second.posterior)
+    assert first.candidates == second.candidates
+
+
+def test_typical_pictures_are_recognised(ranked) -> None:
+    def first(*ids: str, **more: object) -> str:
+        return ranked(*(sign(id_) for id_ in ids), **more).candidates[0].name
+
+    assert first("HP:0012735", "HP:0031417", "HP:0025095", "HP:0033050") == "Common cold"
+    assert first("HP:0001945", "HP:0012735", "HP:0030166", "HP:0001824") == "Pulmonary tuberculosis"
+    assert first("HP:0001945", "AKZ:0000036", "HP:0025258", "HP:0000613") == "Meningitis"
+    assert first("HP:0100518", "HP:0100515", patient=Patient(age_years=30, sex="female")) == (
+        "Lower urinary tract infection"
+    )
+    zone = Setting(malaria_zone="high")
+    assert first("HP:0001945", "HP:0025143", "test:malaria-rdt", setting=zone) == "Malaria, uncomplicated"
+
+
+def test_an_absent_finding_lowers_the_condition_that_needs_it(ranked) -> None:
+    unasked = ranked(COUGH)
+    asked = ranked(COUGH, msgspec.structs.replace(FEVER, present=False))
+    assert share(asked, "influenza") < share(unasked, "influenza")
+    assert share(asked, "allergic-rhinitis") > share(unasked, "allergic-rhinitis")
+
+
+def test_a_negative_test_lowers_what_it_tests_for(ranked) -> None:
+    test = sign("test:malaria-rdt", source="test")
+    ways = [(), (test,), (msgspec.structs.replace(test, present=False),)]
+    unknown, positive, negative = (share(ranked(FEVER, *way), "malaria-uncomplicated") for way in ways)
+    assert negative < unknown < positive
+
+
+def test_only_the_patients_own_current_and_certain_findings_count(ranked) -> None:
+    plain = ranked(COUGH)
+    for other in ({"uncertain": True}, {"subject": "family"}, {"temporality": "past"}):
+        assert np.array_equal(ranked(COUGH, sign("HP:0001945", **other)).posterior, plain.posterior)
+
+
+def test_a_finding_and_its_ancestor_count_once(ranked) -> None:
+    productive = sign("HP:0031245")
+    assert np.array_equal(ranked(productive, COUGH).posterior, ranked(productive).posterior)
+    assert np.array_equal(ranked(COUGH, COUGH).posterior, ranked(COUGH).posterior)
+
+
+def test_two_kinds_of_one_listed_finding_count_once(ranked) -> None:
+    """Two sorts of headache are one headache to a condition that lists only headache."""
+    one, two = sign("HP:0002076"), sign("HP:0012228")
+    assert share(ranked(one, two), "malaria-uncomplicated") == pytest.approx(
+        share(ranked(one), "malaria-uncomplicated"), rel=0.2
+    )
+
+
+def test_a_more_specific_finding_counts_for_what_lists_the_general_one(ranked) -> None:
+    assert share(ranked(sign("HP:0031246")), "acute-bronchitis") == pytest.approx(
+        share(ranked(COUGH), "acute-bronchitis")
+    )
+
+
+def test_denying_the_general_denies_its_kinds(ranked) -> None:
+    no_cough = msgspec.structs.replace(COUGH, present=False)
+    assert share(ranked(FEVER, no_cough), "croup") < share(ranked(FEVER), "croup") / 5
+    no_skin = sign("HP:0000951", present=False)
+    assert share(ranked(FEVER, no_skin), "measles") < share(ranked(FEVER), "measles") / 5
+
+
+def test_present_beats_absent(ranked) -> None:
+    denied = msgspec.structs.replace(COUGH, present=False)
+    assert np.array_equal(ranked(sign("HP:0031245"), denied).posterior, ranked(sign("HP:0031245")).posterior)
+    assert np.array_equal(ranked(COUGH, denied).posterior, ranked(COUGH).posterior)
+
+
+def test_age_sex_and_place_move_the_prior(ranked) -> None:
+    abdomen = sign("AKZ:0000054")
+    woman, man = (ranked(abdomen, patient=Patient(age_years=25, sex=sex)) for sex in ("female", "male"))
+    assert share(man, "ectopic-pregnancy") < 1e-4 < share(woman, "ectopic-pregnancy")
+    assert share(ranked(COUGH, patient=Patient(age_months=6)), "bronchiolitis") > 0.05
+    assert share(ranked(COUGH, patient=Patient(age_years=40)), "bronchiolitis") < 1e-3
+    low, high = (ranked(FEVER, setting=Setting(malaria_zone=zone)) for zone in ("none", "high"))
+    assert share(low, "malaria-uncomplicated") < 0.02 < share(high, "malaria-uncomplicated")
+
+
+def test_dangerous_conditions_are_listed_beyond_the_first_ten(ranked) -> None:
+    ranking = ranked(FEVER)
+    for place, condition in enumerate(TABLE.conditions):
+        if condition.must_not_miss and ranking.posterior[place] >= 0.01:
+            assert condition.name in {candidate.name for candidate in ranking.candidates}
+    assert all(candidate.must_not_miss for candidate in ranking.candidates[SHOWN:])
+
+
+def test_reasons_come_strongest_first_with_their_source(ranked) -> None:
+    ranking = ranked(FEVER, COUGH, msgspec.structs.replace(sign("HP:0002013", "Vomiting"), present=False))
+    for candidate in ranking.candidates:
+        ratios = [item.likelihood_ratio for item in candidate.evidence]
+        assert ratios == sorted(ratios, reverse=True)
+        assert all(ratio > 1 for ratio in ratios)
+        assert all(0.01 <= item.likelihood_ratio < 1 for item in candidate.evidence_against)
+        assert candidate.review == "not yet reviewed by a clinician"
+        assert "unverified" in candidate.source
+
+
+def test_counterfactuals_say_what_would_change(ranked) -> None:
+    ranking = ranked(FEVER, COUGH, sign("HP:0030166", "Night sweats"))
+    [first, second] = ranking.candidates[0].counterfactuals
+    assert first.if_ == "there were no night sweats"
+    assert first.probability < ranking.candidates[0].probability
+    absent = ranked(COUGH, msgspec.structs.replace(sign("HP:0030166", "Night sweats"), present=False), FEVER)
+    flipped = share(absent, "tuberculosis-pulmonary")
+    assert first.probability == pytest.approx(flipped)
+    assert second.if_ == "there were no cough"
+
+
+def test_the_prediction_set_is_the_smallest_that_holds_ninety_percent(ranked) -> None:
+    ranking = ranked(FEVER, COUGH)
+    listed = np.sort(ranking.posterior[:-1])[::-1] / ranking.posterior[:-1].sum()
+    size = len(ranking.prediction_set)
+    assert listed[:size].sum() >= ranking.coverage == 0.9
+    assert listed[: size - 1].sum() < 0.9
+    assert ranking.prediction_set[0] == ranking.candidates[0].name
+
+
+def test_nothing_known_is_no_answer(ranked) -> None:
+    for nothing in ((), (sign("HP:0001945", uncertain=True),), (sign("HP:0001945", present=False),)):
+        ranking = ranked(*nothing)
+        assert (ranking.abstained, ranking.why, ranking.candidates) == (True, "no findings", ())
+    pregnancy = sign("AKZ:0000041", source="nurse")
+    assert ranked(pregnancy, patient=Patient(age_years=25, sex="female")).abstained
+
+
+def test_a_finding_that_nobody_lists_is_no_answer_either(ranked) -> None:
+    ranking = ranked(sign("HP:0001640"))  # cardiomegaly
+    assert ranking.abstained
+    assert "nothing is probable enough" in ranking.why
+
+
+def test_the_image_model_is_one_more_likelihood_ratio(ranked) -> None:
+    patient = Patient(age_years=60)
+    with_image = ranked(LESION, patient=patient, models=(SKIN_MODEL,))
+    without = ranked(LESION, patient=patient)
+    before = share(without, "melanoma") / share(without, "melanocytic-naevus")
+    after = share(with_image, "melanoma") / share(with_image, "melanocytic-naevus")
+    assert after == pytest.approx(4 * before)
+    assert any(item.source == "skin" for c in with_image.candidates for item in c.evidence)
+
+
+def test_what_the_model_read_in_the_note_is_not_counted_twice(ranked) -> None:
+    """Among the scored conditions the note's skin findings level out; against all others they stand."""
+    grown = sign("AKZ:0000043", source="note")
+    bare, told = (ranked(LESION, *more, models=(SKIN_MODEL,)) for more in ((), (grown,)))
+    odds = [share(r, "melanoma") / share(r, "melanocytic-naevus") for r in (bare, told)]
+    by_nurse = ranked(LESION, sign("AKZ:0000043", source="nurse"), models=(SKIN_MODEL,))
+    assert share(by_nurse, "melanoma") / share(by_nurse, "melanocytic-naevus") > 3 * odds[0]
+    assert odds[1] == pytest.approx(odds[0], rel=0.02)  # 0.98 against 0.97 for the lesion itself
+    scored = sum(share(told, id_) for id_ in SKIN_MODEL.likelihood_ratios)
+    assert scored > sum(share(bare, id_) for id_ in SKIN_MODEL.likelihood_ratios)
+
+
+def test_a_model_that_scores_an_unknown_condition_is_refused(ranked) -> None:
+    with pytest.raises(ArtefactError, match="wart"):
+        ranked(LESION, models=(ModelEvidence("skin", {"wart": 2.0}, reads_note=False),))
+
+
+def test_the_next_question_is_informative_and_never_asks_what_is_known(
+    ranked, terminology: Terminology
+) -> None:
+    found = [FEVER, COUGH, sign("HP:0031417")]
+    ranking = ranked(*found)
+    questions = ask_next(TABLE, ranking, found, terminology.ancestors)
+    assert 1 <= len(questions) <= 3
+    assert len(set(questions)) == len(questions)
+    for known in ("fever", "cough", "runny nose"):
+        assert f"Ask or look for: {known}" not in questions
+    denied = [FEVER, msgspec.structs.replace(COUGH, present=False)]
+    for question in ask_next(TABLE, ranked(*denied), denied, terminology.ancestors):
+        assert "cough" not in question
+
+
+def test_information_gain_is_exact(ranked, terminology: Terminology) -> None:
+    """The first question's expected fall of entropy, recomputed the long way, is the greatest of all."""
+    ranking = ranked(FEVER)
+
+    def entropy(p: np.ndarray) -> float:
+        p = p / p.sum()
+        return float(-(p * np.log(p)).sum())
+
+    def gain(place: int) -> float:
+        share_ = np.append(TABLE.sensitivity[:, place], TABLE.background[place])
+        share_ = np.where(np.isnan(share_), TABLE.background[place], share_)
+        yes = float((ranking.posterior * share_).sum())
+        after = yes * entropy(ranking.posterior * share_) + (1 - yes) * entropy(
+            ranking.posterior * (1 - share_)
+        )
+        return entropy(ranking.posterior) - after
+
+    tests = [place for place, id_ in enumerate(TABLE.finding_ids) if id_.startswith("test:")]
+    best_test = max(tests, key=gain)
+    questions = ask_next(TABLE, ranking, [FEVER], terminology.ancestors)
+    asked = [q.removeprefix("Test: ") for q in questions if q.startswith("Test: ")]
+    assert asked == [] or asked[0] == TABLE.finding_names[best_test]
+    assert all(gain(place) >= -1e-12 for place in range(len(TABLE.finding_ids)))
+
+
+def test_case_defaults_are_enough_to_rank(ranked) -> None:
+    case = Case("c")
+    assert ranked(COUGH, patient=case.patient, setting=case.setting).candidates

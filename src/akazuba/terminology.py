@@ -28,7 +28,7 @@ from urllib.parse import quote
 
 from akazuba.errors import ArtefactError, CaseError
 
-FORMAT = 5
+FORMAT = 1
 """Raised when the tables or the normalisation of phrases change, so that an old file is left alone."""
 
 PHENOTYPE = "HP:0000118"  # "Phenotypic abnormality": below it stand findings; beside it modifiers, onset, …

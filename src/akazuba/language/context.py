@@ -1,0 +1,382 @@
+"""Whether a finding that a note names is present, absent, uncertain, past or somebody else's.
+
+The method is NegEx (Chapman WW et al. 2001, J Biomed Inform 34:301-310: trigger words with a direction,
+pseudo-triggers, scopes that end at a terminator) with the further properties of ConText (Harkema H et
+al. 2009, J Biomed Inform 42:839-851: experiencer, temporality, hypothetical). The triggers are our own
+(`context_en.tsv`), for notes of health posts.
+
+Where we differ: a scope is not a fixed number of words. It runs through a list ("no fever, cough or chest
+pain") and ends at "but", a new subject, a new verb ("no fever, has cough"), or a member of the list that
+says how long or how bad it is ("no fever, cough for 3 days"), because nobody denies a thing with its
+duration. When this errs it errs towards a finding that is there, which is the safer side.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from akazuba.language.matching import Match
+from akazuba.language.times import Time
+from akazuba.language.tokens import Gap, Token
+from akazuba.language.triggers import Roles, Trigger, Triggers
+
+LONGEST_SENTENCE = 150  # words
+Subject = Literal["patient", "family", "other"]
+
+
+@dataclass(slots=True)
+class Context:
+    """What is known of one named finding. onset_days: days ago, None when the note does not say.
+
+    hypothetical: only warned of ("return if fever"): no finding at all.
+    history: "history of …", which is current after all with a duration, or when the condition is lifelong.
+    """
+
+    present: bool = True
+    uncertain: bool = False
+    subject: Subject = "patient"
+    past: bool = False
+    history: bool = False
+    hypothetical: bool = False
+    onset_days: float | None = None
+
+
+@dataclass(slots=True)
+class _Scope:
+    """The forward triggers in force at one word.
+
+    negation: "" is none; "list" runs across commas ("no fever, cough"), "near" ("not", "without") only when
+    an "or" is still to come.
+    """
+
+    negation: str = ""
+    uncertain: bool = False
+    past: bool = False
+    history: bool = False
+    subject: Subject = "patient"
+    hypothetical: bool = False
+
+    def end_statement(self) -> None:
+        """A new statement begins; whose it is stays."""
+        self.negation = ""
+        self.uncertain = self.past = self.history = self.hypothetical = False
+
+
+class _Sentence:
+    """One sentence with its named findings, triggers and times; `contexts` belong to `matches`."""
+
+    def __init__(
+        self,
+        tokens: Sequence[Token],
+        bounds: tuple[int, int],
+        *,
+        roles: Roles,
+        matches: Sequence[Match],
+        triggers: dict[int, Trigger],
+        times: Sequence[Time],
+    ) -> None:
+        self.tokens, self.roles = tokens, roles
+        self.begin, self.end = bounds
+        self._told = False
+        self.matches = matches
+        self.contexts = [Context() for _ in self.matches]
+        self.triggers = triggers
+        self.times = times
+        self._covered = {place for match in self.matches for place in range(match.first, match.last)}
+
+    def read(self) -> None:
+        scope = _Scope()
+        starts: dict[int, list[Context]] = {}
+        for match, context in self._pairs():
+            starts.setdefault(match.first, []).append(context)
+        skip = self.begin
+        for place in range(self.begin, self.end):
+            if place >= skip:
+                self._meet_word(scope, place)
+                if trigger := self.triggers.get(place):
+                    self._meet_trigger(scope, trigger)
+                    skip = trigger.last
+            for context in starts.get(place, ()):
+                self._apply(scope, context)
+        self._place_times()
+
+    # --- forward ---
+
+    def _meet_word(self, scope: _Scope, place: int) -> None:
+        token = self.tokens[place]
+        comma = place > self.begin and token.gap >= Gap.COMMA
+        opens = place == self.begin or comma or self.tokens[place - 1].word in self.roles.joiner
+        if comma:
+            self._cross_comma(scope, place)
+        if place in self._covered:
+            return
+        if token.word in self.roles.family and self._is_relative(place):
+            if opens:
+                scope.end_statement()
+            self._meet_relative(scope, place)
+        elif token.word in self.roles.patient or (opens and token.word in self.roles.pronoun):
+            if opens:
+                hypothetical = scope.hypothetical and not comma
+                scope.end_statement()
+                scope.hypothetical = hypothetical
+            scope.subject = "patient"
+        elif opens and token.word in self.roles.verb and place != self.begin:
+            hypothetical = scope.hypothetical
+            scope.end_statement()
+            scope.hypothetical = hypothetical
+
+    def _cross_comma(self, scope: _Scope, place: int) -> None:
+        own = self._is_own_statement(place)
+        closed = self.tokens[place].gap is Gap.CLOSE
+        if own or closed or (scope.negation == "near" and not self._list_goes_on(place)):
+            scope.negation = ""
+        if own:
+            scope.history, scope.subject = False, "patient"
+        scope.uncertain = scope.past = False
+
+    def _is_own_statement(self, place: int) -> bool:
+        """Whether the member of a list that begins here stands for itself: it has a duration or severity."""
+        if self._list_goes_on(place):
+            return False
+        if self.tokens[place].word in self.roles.severity:
+            return True
+        _, last = self._chunk(place)
+        start, end = self.tokens[place].start, self.tokens[last - 1].end
+        timed = any(start <= time.start < end for time in self.times)
+        return timed and any(place <= match.first < last for match in self.matches)
+
+    def _list_goes_on(self, place: int) -> bool:
+        """Whether "or" or "nor" still comes before anything that ends a list."""
+        for later in range(place, self.end):
+            word = self.tokens[later].word
+            if later in self._covered:
+                continue
+            if word in {"or", "nor"}:
+                return True
+            if (
+                later in self.triggers
+                or word in self.roles.verb
+                or word in self.roles.pronoun
+                or word in self.roles.patient
+            ):
+                return False
+        return False
+
+    def _is_relative(self, place: int) -> bool:
+        """Whether a word of kinship names the one who is ill, not the one who tells or the patient."""
+        word = self.tokens[place].word
+        before = [token.word for token in self.tokens[max(self.begin, place - 3) : place]]
+        after = [token.word for token in self.tokens[place + 1 : min(place + 5, self.end)]]
+        own_child = word in {"son", "daughter"} and (self._told or "my" in before[-2:])
+        expecting = bool(before) and before[-1] in self.roles.expecting and "born" not in before
+        if own_child or expecting or (after and after[0] == "of"):
+            return False
+        led_by = next(
+            (earlier for earlier in reversed(before) if earlier not in {"his", "her", "the", "my"}), ""
+        )
+        if led_by in self.roles.companion:
+            return False
+        tells = not self.roles.tells.isdisjoint(after)
+        self._told = self._told or tells
+        return not tells
+
+    def _meet_relative(self, scope: _Scope, place: int) -> None:
+        earlier = [token.word for token in self.tokens[max(self.begin, place - 2) : place]]
+        if "in" in earlier and self._backward(place):
+            for context in self._backward(place):
+                context.subject = "family"
+        else:
+            scope.subject = "family"
+
+    def _meet_trigger(self, scope: _Scope, trigger: Trigger) -> None:
+        if trigger.kind == "ignore":
+            return
+        if trigger.kind == "stop":
+            scope.end_statement()
+            return
+        backward = trigger.direction == "backward"
+        if trigger.direction == "either":
+            backward = not self._finding_follows(trigger.last) and bool(self._backward(trigger.first))
+        elif trigger.direction == "answer":
+            first, last = self._chunk(trigger.first)
+            backward = trigger.last == last and any(first <= match.first < last for match in self.matches)
+        if backward:
+            contexts = self._backward(trigger.first)
+            if contexts:
+                for context in contexts:
+                    _mark(context, trigger.kind)
+                return
+            # "Last year he had fits": an adverb may come first.
+            if trigger.kind not in {"past", "family"}:
+                return
+        self._open(scope, trigger.kind)
+
+    @staticmethod
+    def _open(scope: _Scope, kind: str) -> None:
+        name, _, reach = kind.partition("-")
+        if name == "negation":
+            scope.negation = reach or "list"
+        elif name == "past":
+            scope.past = True
+        elif name == "uncertain":
+            scope.uncertain = True
+        elif name == "history":
+            scope.history = True
+        elif name == "hypothetical":
+            scope.hypothetical = True
+        else:
+            scope.subject = "family" if name == "family" else "other"
+
+    def _apply(self, scope: _Scope, context: Context) -> None:
+        context.present = not scope.negation
+        context.uncertain = scope.uncertain
+        context.past = scope.past
+        context.history = scope.history
+        context.subject = scope.subject
+        context.hypothetical = scope.hypothetical
+
+    # --- backward ---
+
+    def _chunk(self, place: int) -> tuple[int, int]:
+        """First place and end (exclusive) of the stretch without a comma around `place`."""
+        first = place
+        while first > self.begin and self.tokens[first].gap < Gap.COMMA:
+            first -= 1
+        last = place + 1
+        while last < self.end and self.tokens[last].gap < Gap.COMMA:
+            last += 1
+        return first, last
+
+    def _finding_follows(self, place: int) -> bool:
+        if place >= self.end or self.tokens[place].gap >= Gap.COMMA:
+            return False
+        _, last = self._chunk(place)
+        return any(place <= match.first < last for match in self.matches)
+
+    def _backward(self, place: int) -> list[Context]:
+        """The findings before a word, back to a comma; a list that ends in "or" counts whole."""
+        first, saw_or = place, False
+        for earlier in range(place - 1, self.begin - 1, -1):
+            trigger = self.triggers.get(earlier)
+            if trigger is not None and trigger.kind in {"stop", "negation", "negation-near"}:
+                break
+            first = earlier
+            saw_or = saw_or or self.tokens[earlier].word in {"or", "nor"}
+            comma = self.tokens[earlier].gap >= Gap.COMMA
+            if comma and not saw_or and any(first <= match.first < place for match in self.matches):
+                break
+        return [context for match, context in self._pairs() if first <= match.first and match.last <= place]
+
+    # --- times ---
+
+    def _place_times(self) -> None:
+        """Gives each time to the findings that it dates.
+
+        Those before it in its own part of the list, and in the whole list when "and" closes that ("fever,
+        cough and headache for 3 days"); those after it when it says so ("3 days of fever") or when nothing
+        stands before. What is left undated is unknown, which is safer than a guess.
+        """
+        previous = self.begin
+        for index, time in enumerate(self.times):
+            place = next(
+                place for place in range(self.begin, self.end) if self.tokens[place].end > time.start
+            )
+            last = next((p for p in range(place, self.end) if self.tokens[p].start >= time.end), self.end)
+            dated = [] if time.onward else self._before_time(previous, place, time.marked)
+            if not dated and (time.onward or time.marked or place == self.begin):
+                later = self.times[index + 1].start if index + 1 < len(self.times) else None
+                dated = [
+                    context
+                    for match, context in self._pairs()
+                    if match.first >= last and (later is None or self.tokens[match.first].start < later)
+                ]
+            for context in dated:
+                if time.past:
+                    context.past = True
+                elif context.present:
+                    context.onset_days, context.history = time.days, False
+            previous = last
+
+    def _before_time(self, previous: int, place: int, marked: bool) -> list[Context]:
+        """Findings between the last time and this one; a bare "3 days" must follow a finding at once."""
+        first, _ = self._chunk(max(place - 1, self.begin))
+        if any(self.tokens[p].word == "and" for p in range(first, place)):
+            first = self.begin
+        if not any(match.last <= place for match, _ in self._pairs() if match.first >= first):
+            first = self.begin if marked else first
+        near = [
+            (match, context)
+            for match, context in self._pairs()
+            if max(first, previous) <= match.first and match.last <= place
+        ]
+        if not near or not (marked or place - max(match.last for match, _ in near) <= 1):
+            return []
+        return [context for _, context in near if context.subject == near[-1][1].subject]
+
+    def _pairs(self) -> Iterator[tuple[Match, Context]]:
+        return zip(self.matches, self.contexts, strict=True)
+
+
+def _mark(context: Context, kind: str) -> None:
+    name = kind.partition("-")[0]
+    if name == "negation":
+        context.present = False
+    elif name == "uncertain":
+        context.uncertain = True
+    elif name == "past":
+        context.past = True
+    elif name == "family":
+        context.subject = "family"
+
+
+def read_contexts(
+    tokens: Sequence[Token], matches: Sequence[Match], times: Sequence[Time], triggers: Triggers, roles: Roles
+) -> list[Context]:
+    """The context of every match, in the order of `matches` (which is the order of the note)."""
+    taken = {place for match in matches for place in range(match.first, match.last)}
+    token_starts = [token.start for token in tokens]
+    for time in times:
+        taken.update(range(bisect_left(token_starts, time.start), bisect_left(token_starts, time.end)))
+    found = triggers.find(tokens, taken)
+    match_starts = [match.first for match in matches]
+    time_starts = [time.start for time in times]
+    contexts: list[Context] = []
+    for begin, end in _sentences(tokens):
+        sentence = _Sentence(
+            tokens,
+            (begin, end),
+            roles=roles,
+            matches=matches[bisect_left(match_starts, begin) : bisect_left(match_starts, end)],
+            triggers=found,
+            times=times[
+                bisect_left(time_starts, tokens[begin].start) : bisect_left(time_starts, tokens[end - 1].end)
+            ],
+        )
+        sentence.read()
+        if tokens[end - 1].asked:
+            _answer(sentence.contexts, tokens[end].word if end < len(tokens) else "", roles)
+        contexts += sentence.contexts
+    return contexts
+
+
+def _answer(contexts: Sequence[Context], reply: str, roles: Roles) -> None:
+    """A question names a finding that the next word may settle: "Any fever? No"."""
+    for context in contexts:
+        if reply in roles.no:
+            context.present = False
+        elif reply not in roles.yes:
+            context.uncertain = True
+
+
+def _sentences(tokens: Sequence[Token]) -> Iterator[tuple[int, int]]:
+    """First and end (exclusive) place of each; a text without full stops is cut at LONGEST_SENTENCE."""
+    begin = 0
+    for place, token in enumerate(tokens):
+        if place and (token.gap is Gap.END or place - begin >= LONGEST_SENTENCE):
+            yield begin, place
+            begin = place
+    if tokens:
+        yield begin, len(tokens)

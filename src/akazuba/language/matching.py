@@ -1,0 +1,164 @@
+"""Where a note names a finding: HPO's names and our lay phrases, longest first.
+
+A phrase may not run across a comma, a colon or the end of a sentence. Words match by their stems, so
+number, tense, British spelling and doubled letters make no difference; two or three words match in any
+order. "Hands or feet swollen" is read for both members, because lists are how notes are written.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from itertools import pairwise
+
+from akazuba.language.tokens import Gap, Token
+from akazuba.terminology import STOP_WORDS, WORD, Terminology, normalise, plain
+
+NOTHING = "-"
+"""In the lexicon: the phrase names no finding ("fever chart"), whatever a part of it or HPO says."""
+
+LONGEST_PHRASE = 9  # stems; HPO's longer names are sentences that no note contains
+CONJUNCTIONS = frozenset({"and", "or", "nor"})
+_UNORDERED = CONJUNCTIONS | {"no", "not", "never", "without", "has", "have", "had", "but", "for", "then"}
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """ids: the findings that tokens[first:last] (last is exclusive) name; `words` of them carry it."""
+
+    first: int
+    last: int
+    words: int
+    ids: tuple[str, ...]
+    inferred: bool = False
+
+
+class Lexicon:
+    """Our lay phrases, by stems. When phrases share their stems, the one written exactly so wins."""
+
+    def __init__(self, table: str) -> None:
+        self._ids: dict[str, tuple[str, ...]] = {}
+        self._exact: dict[str, tuple[str, ...]] = {}
+        self._beginnings: set[str] = set()
+        self._reordered: dict[str, tuple[str, ...]] = {}
+        self._words: set[str] = set()
+        for line in table.splitlines()[1:]:
+            phrase, _, cell = line.partition("\t")
+            ids = tuple(sys.intern(term) for term in cell.split("|"))
+            key = normalise(phrase)
+            if self._ids.setdefault(key, ids) != ids:
+                self._exact[exact_form(phrase)] = ids
+            stems = key.split(" ")
+            self._words.update(sys.intern(word) for word in stems)
+            for length in range(1, len(stems)):
+                self._beginnings.add(" ".join(stems[:length]))
+            if 2 <= len(stems) <= 3:
+                self._reordered.setdefault(" ".join(sorted(stems)), ids)
+
+    def ids(self, key: str, exact: str) -> tuple[str, ...] | None:
+        """Ids of a phrase; empty when a longer phrase begins so, None when none does."""
+        if (ids := self._ids.get(key)) is not None:
+            return self._exact.get(exact, ids)
+        return () if key in self._beginnings else None
+
+    def reordered(self, stems: Sequence[str]) -> tuple[str, ...]:
+        return self._reordered.get(" ".join(sorted(stems)), ())
+
+    def knows_word(self, word_stem: str) -> bool:
+        return word_stem in self._words
+
+
+def exact_form(phrase: str) -> str:
+    words = (plain(match.group()) for match in WORD.finditer(phrase))
+    return " ".join(word for word in words if word not in STOP_WORDS)
+
+
+def english_lexicon() -> Lexicon:
+    table = resources.files("akazuba.language").joinpath("lay_lexicon_en.tsv").read_text(encoding="utf-8")
+    return Lexicon(table)
+
+
+class Matcher:
+    """Finds terms in tokens."""
+
+    def __init__(self, terminology: Terminology, lexicon: Lexicon) -> None:
+        self._terminology = terminology
+        self._lexicon = lexicon
+
+    def matches(self, tokens: Sequence[Token]) -> list[Match]:
+        """Findings in the order of the note, none inside another."""
+        found: list[Match] = []
+        for run in _runs(tokens):
+            chosen = _longest(self._candidates(tokens, run), tokens)
+            found += chosen
+            found += self._shared_words(tokens, run, chosen)
+        named = [match for match in found if match.ids != (NOTHING,)]
+        return sorted(named, key=lambda match: (match.first, match.last))
+
+    def _candidates(self, tokens: Sequence[Token], run: Sequence[int]) -> Iterator[Match]:
+        for begin in range(len(run)):
+            key = exact = ""
+            for length, place in enumerate(run[begin : begin + LONGEST_PHRASE], start=1):
+                key = f"{key} {tokens[place].stem}" if key else tokens[place].stem
+                exact = f"{exact} {tokens[place].word}" if exact else tokens[place].word
+                lay = self._lexicon.ids(key, exact)
+                formal = self._terminology.phrase(key)
+                if ids := lay or formal:
+                    yield Match(run[begin], place + 1, length, ids)
+                if lay is None and formal is None:
+                    break
+            for length in (2, 3):
+                window = run[begin : begin + length]
+                if len(window) == length and (ids := self._any_order(tokens, window)):
+                    yield Match(window[0], window[-1] + 1, length, ids, inferred=True)
+
+    def _any_order(self, tokens: Sequence[Token], places: Sequence[int]) -> tuple[str, ...]:
+        if any(tokens[place].word in _UNORDERED for place in places):
+            return ()
+        stems = [tokens[place].stem for place in places]
+        return self._lexicon.reordered(stems) or self._terminology.reordered(stems)
+
+    def _shared_words(
+        self, tokens: Sequence[Token], run: Sequence[int], chosen: Sequence[Match]
+    ) -> Iterator[Match]:
+        """The other member of "chest or abdominal pain" and of "chest pain or tenderness"."""
+        covered = {place: match for match in chosen for place in range(match.first, match.last)}
+        for index, place in enumerate(run):
+            if tokens[place].word not in CONJUNCTIONS or place in covered or not 0 < index < len(run) - 1:
+                continue
+            left, right = run[index - 1], run[index + 1]
+            ahead, behind = covered.get(right), covered.get(left)
+            if left not in covered and ahead is not None and ahead.words > 1:
+                pair = (left, ahead.last - 1)
+            elif right not in covered and behind is not None and behind.words > 1:
+                pair = (behind.first, right)
+            else:
+                continue
+            if (ids := self._any_order(tokens, pair)) and ids != (NOTHING,):
+                yield Match(pair[0], pair[1] + 1, 2, ids, inferred=True)
+
+
+def _runs(tokens: Sequence[Token]) -> Iterator[list[int]]:
+    """Places of the words between two breaks, without the words that carry nothing."""
+    breaks = [place for place, token in enumerate(tokens) if token.gap is not Gap.NONE]
+    for begin, end in pairwise((0, *(place for place in breaks if place), len(tokens))):
+        if run := [place for place in range(begin, end) if tokens[place].word not in STOP_WORDS]:
+            yield run
+
+
+def _longest(candidates: Iterable[Match], tokens: Sequence[Token]) -> list[Match]:
+    """The longest first; of equal ones "no appetite" gives way: "no appetite loss" denies a loss."""
+
+    def order(match: Match) -> tuple[int, bool, bool, int]:
+        return -match.words, tokens[match.first].word == "no", match.inferred, match.first
+
+    taken: set[int] = set()
+    chosen = []
+    for match in sorted(candidates, key=order):
+        places = range(match.first, match.last)
+        if taken.isdisjoint(places):
+            taken.update(places)
+            chosen.append(match)
+    return chosen

@@ -1,0 +1,166 @@
+"""From a note to coded findings, each with its place in the note."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec import structs
+
+from akazuba.language.context import Context, read_contexts
+from akazuba.language.english import common_words, why_not_english
+from akazuba.language.matching import Match, Matcher, english_lexicon
+from akazuba.language.times import find_times
+from akazuba.language.tokens import Gap, Token, tokenise
+from akazuba.language.triggers import english_roles, english_triggers
+from akazuba.records import Finding, NoteReading
+from akazuba.terminology import Terminology
+
+PAIN, ABDOMINAL_PAIN, HEADACHE, CHEST_PAIN = "HP:0012531", "HP:0002027", "HP:0002315", "HP:0100749"
+_SEVERE = frozenset(
+    {"severe", "severely", "terrible", "unbearable", "excruciating", "worst", "intense", "extreme"}
+)
+_ACUTE = frozenset({"acute", "sudden", "suddenly", "abrupt"})
+QUALIFIED = (
+    (_SEVERE, ABDOMINAL_PAIN, "AKZ:0000037"),
+    (_SEVERE, HEADACHE, "AKZ:0000036"),
+    (_SEVERE, "HP:0000980", "AKZ:0000019"),  # pallor
+    (_SEVERE | {"heavy", "profuse", "massive"}, "HP:0001892", "AKZ:0000003"),  # bleeding
+    (_SEVERE, PAIN, "AKZ:0000022"),
+    (_ACUTE, CHEST_PAIN, "AKZ:0000047"),
+    (_ACUTE, ABDOMINAL_PAIN, "AKZ:0000048"),
+    (_ACUTE, "HP:0025406", "AKZ:0000049"),  # general weakness
+    (_ACUTE, "HP:0033839", "AKZ:0000050"),  # testicular pain
+    (_ACUTE, "HP:0001269", "AKZ:0000020"),  # hemiparesis: a focal complaint
+    (_ACUTE, "HP:0010628", "AKZ:0000020"),  # facial palsy
+    (_ACUTE, "HP:0001350", "AKZ:0000020"),  # slurred speech
+    (_ACUTE, "HP:0002381", "AKZ:0000020"),  # aphasia
+    (_ACUTE, "HP:0000572", "AKZ:0000021"),  # visual loss
+    (_ACUTE, "HP:0000622", "AKZ:0000021"),  # blurred vision
+)
+"""A word beside a finding (or beside a kind of it) that makes a finding of its own, for triage."""
+
+LIFELONG = frozenset({"HP:0000822", "HP:0000819", "HP:0002099", "AKZ:0000062", "AKZ:0000078"})
+"""Hypertension, diabetes, asthma, HIV, sickle cell disease: a history of one means that it is there."""
+
+
+class Reader:
+    """Reads notes in English.
+
+    >>> from pathlib import Path
+    >>> from tempfile import TemporaryDirectory
+    >>> from akazuba.terminology import open_terminology
+    >>> with TemporaryDirectory() as home, open_terminology(Path(home)) as terms:
+    ...     reading = Reader(terms).read("Fever for 3 days, no cough. Mother has asthma.", "en")
+    >>> [(f.name, f.present, f.subject, f.onset_days_ago) for f in reading.findings]
+    [('Fever', True, 'patient', 3.0), ('Cough', False, 'patient', None), ('Asthma', True, 'family', None)]
+    """
+
+    def __init__(self, terminology: Terminology) -> None:
+        self._terminology = terminology
+        self._lexicon = english_lexicon()
+        self._matcher = Matcher(terminology, self._lexicon)
+        self._triggers, self._roles = english_triggers(), english_roles()
+        self._common = common_words()
+
+    def read(self, note: str, language: str) -> NoteReading:
+        """Findings of a note in the order in which they are first named. Takes any string.
+
+        language: ISO 639 code. Only "en" is read; for another one, or a note that is plainly not
+        English, `understood` is False and `why` says so in a sentence for the nurse.
+        """
+        if not note.strip():
+            return NoteReading((), understood=False, why="the note is empty")
+        if language not in {"en", "eng"}:
+            why = f'the note is in language "{language}"; this version reads English only'
+            return NoteReading((), understood=False, why=why)
+        tokens = tokenise(note)
+        if why_not := why_not_english(note, tokens, self._common, self._knows_word):
+            return NoteReading((), understood=False, why=why_not)
+        matches = self._matcher.matches(tokens)
+        contexts = read_contexts(tokens, matches, find_times(note), self._triggers, self._roles)
+        mentions = [
+            self._finding(note, tokens, match, term, context)
+            for match, context in zip(matches, contexts, strict=True)
+            if not context.hypothetical
+            for term in self._qualified(tokens, match, context)
+        ]
+        return NoteReading(_once_each(mentions), understood=True)
+
+    def _knows_word(self, stem: str) -> bool:
+        return self._lexicon.knows_word(stem) or self._terminology.knows_word(stem)
+
+    def _qualified(self, tokens: Sequence[Token], match: Match, context: Context) -> tuple[str, ...]:
+        """The findings of a match once "severe" and "sudden" beside it are taken in.
+
+        A qualified finding that is a kind of the plain one replaces it; else it joins it ("severe pain in the
+        right upper belly"). Denied, it says nothing of the plain one: "no severe headache".
+        """
+        words = _beside(tokens, match)
+        kept: list[str] = []
+        for term in match.ids:
+            above = self._terminology.ancestors(term)
+            rows = [row for row in QUALIFIED if row[1] in above and not row[0].isdisjoint(words)]
+            made = {row[2] for row in rows} - above
+            implied = {parent for new in made for parent in self._terminology.ancestors(new) if parent != new}
+            replaced = any(row[1] == term and term in self._terminology.ancestors(row[2]) for row in rows)
+            if not made or not (replaced or context.present):
+                kept += [term] if not made else []
+            else:
+                kept += [*sorted(made - implied), *([] if replaced else [term])]
+        return tuple(dict.fromkeys(kept))
+
+    def _finding(
+        self, note: str, tokens: Sequence[Token], match: Match, term: str, context: Context
+    ) -> Finding:
+        start, end = tokens[match.first].start, tokens[match.last - 1].end
+        history = context.history and context.present and term not in LIFELONG
+        return Finding(
+            id=term,
+            name=self._terminology.label(term),
+            present=context.present,
+            uncertain=context.uncertain,
+            subject=context.subject,
+            temporality="past" if context.past or history else "current",
+            source="note",
+            span=(start, end),
+            text=note[start:end],
+            onset_days_ago=context.onset_days,
+        )
+
+
+def _beside(tokens: Sequence[Token], match: Match) -> set[str]:
+    """Words of the same part of the sentence: up to four before a match and up to three after it."""
+    first = match.first
+    while first > 0 and match.first - first < 4 and tokens[first].gap is Gap.NONE:
+        first -= 1
+    last = match.last
+    while last < len(tokens) and last - match.last < 3 and tokens[last].gap is Gap.NONE:
+        last += 1
+    return {token.word for token in (*tokens[first : match.first], *tokens[match.last : last])}
+
+
+def _strength(finding: Finding) -> int:
+    """Of two mentions of one finding the stronger is kept: present, then absent, then uncertain."""
+    if finding.uncertain:
+        return 0
+    return 2 if finding.present else 1
+
+
+def _once_each(mentions: Iterable[Finding]) -> tuple[Finding, ...]:
+    """One finding for each (term, subject, temporality): a fit last year and no fit today both stand.
+
+    Within these a certain present mention wins over an absent one ("no cough at first, now cough": missing
+    a finding is the worse error) and a certain absent one over an uncertain one ("? fever … no fever").
+    Equal mentions keep the first place and the longest known onset.
+    """
+    kept: dict[tuple[str, str, str], Finding] = {}
+    for finding in mentions:
+        key = (finding.id, finding.subject, finding.temporality)
+        known = kept.get(key)
+        if known is None or _strength(finding) > _strength(known):
+            kept[key] = finding
+        elif _strength(finding) == _strength(known):
+            onsets = (known.onset_days_ago, finding.onset_days_ago)
+            longest = max((days for days in onsets if days is not None), default=None)
+            kept[key] = structs.replace(known, onset_days_ago=longest)
+    return tuple(sorted(kept.values(), key=lambda finding: finding.span or (0, 0)))

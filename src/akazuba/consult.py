@@ -123,6 +123,7 @@ def _assess(box: Box, line: CaseLine, case: Case, heatmaps: Path | None) -> Asse
             knowledge=f"{box.knowledge.version}; {terms.version}",
             guidelines=editions(),
             software=f"akazuba {version('akazuba')}",
+            not_read=line.ignored,
         ),
         timings_ms=clock.laps_ms(),
     )

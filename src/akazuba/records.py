@@ -370,12 +370,15 @@ class Narrative(Value, frozen=True):
 
 
 class Provenance(Value, frozen=True):
+    """not_read: what of the input was passed over, with its count, such as {"Immunization": 2}."""
+
     input_sha256: str
     models: Mapping[str, str] = {}
     knowledge: str | None = None
     guidelines: tuple[str, ...] = ()
     audit_index: int | None = None
     software: str = ""
+    not_read: Mapping[str, int] = {}
 
 
 class Assessment(Value, frozen=True):

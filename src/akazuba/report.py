@@ -18,7 +18,7 @@ WIDTH = 100
 LEVELS = {
     "red": ("RED: EMERGENCY, see the patient now", "white", "red"),
     "yellow": ("YELLOW: urgent, see soon", "black", "yellow"),
-    "green": ("GREEN: not urgent", "black", "green"),
+    "green": ("GREEN: no sign of urgency found", "black", "green"),
     "unassessed": ("NOT ASSESSED: urgency unknown, treat as urgent until assessed", "white", "magenta"),
 }
 SHADES = " ░▒▓█"
@@ -57,7 +57,7 @@ def readable(assessment: Assessment) -> str:
 def _urgency(triage: Triage) -> str:
     title, foreground, background = LEVELS[triage.level]
     lines = ["  " + click.style(f" {title} ", fg=foreground, bg=background, bold=True)]
-    lines += [f"    - {reason.because}  [{reason.source}]" for reason in triage.reasons]
+    lines += [_wrapped(f"    - {reason.because}  [{reason.source}]", "      ") for reason in triage.reasons]
     if triage.missing:
         lines.append(_wrapped("    not assessed: " + "; ".join(triage.missing), "      "))
     return "\n".join(lines)
@@ -66,7 +66,10 @@ def _urgency(triage: Triage) -> str:
 def _plan(assessment: Assessment) -> str:
     return _listed(
         "DO",
-        [f"{step.action}  [{step.guideline}, {step.edition}, {step.clause}]" for step in assessment.plan or ()],
+        [
+            f"{step.action}  [{step.guideline}, {step.edition}, {step.clause}]"
+            for step in assessment.plan or ()
+        ],
     )
 
 
@@ -162,14 +165,20 @@ def _words(assessment: Assessment) -> str:
 
 
 def _listed(title: str, items: Sequence[str]) -> str:
-    return "\n".join([f"  {title}", *(_wrapped(f"    - {item}", "      ") for item in items)]) if items else ""
+    return (
+        "\n".join([f"  {title}", *(_wrapped(f"    - {item}", "      ") for item in items)]) if items else ""
+    )
 
 
 def _footer(assessment: Assessment) -> str:
+    lines = []
+    if assessment.provenance and assessment.provenance.not_read:
+        counts = ", ".join(f"{count} {what}" for what, count in assessment.provenance.not_read.items())
+        lines.append(_wrapped(f"  NOT READ of the input: {counts}", "    "))
     total = assessment.timings_ms["total"] if assessment.timings_ms else 0.0
-    return click.style(
-        f"  Not reviewed by a clinician. A suggestion: the clinician decides and signs. ({total:.0f} ms)", dim=True
-    )
+    review = "Not reviewed by a clinician. A suggestion: the clinician decides and signs."
+    lines.append(click.style(f"  {review} ({total:.0f} ms)", dim=True))
+    return "\n".join(lines)
 
 
 def _wrapped(text: str, indent: str) -> str:

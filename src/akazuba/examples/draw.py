@@ -16,6 +16,8 @@ from PIL import Image, ImageFilter
 Pixels = npt.NDArray[np.float64]
 
 SIDE = 448
+_ROWS: Pixels
+_COLUMNS: Pixels
 _ROWS, _COLUMNS = np.mgrid[0:SIDE, 0:SIDE] / SIDE
 
 
@@ -26,7 +28,8 @@ def main() -> None:
         "synthetic-skin-face.jpg": skin(seed=2, lesion=(196, 110, 96), radius=0.14, ragged=0.10, mottle=0.9),
         "synthetic-chest-child.png": chest(seed=3, opacity=0.45),
         "synthetic-chest-clear.png": chest(seed=4, opacity=0.0),
-        "synthetic-too-dark.jpg": 0.06 * skin(seed=5, lesion=(96, 66, 56), radius=0.17, ragged=0.05, mottle=0.5),
+        "synthetic-too-dark.jpg": 0.06
+        * skin(seed=5, lesion=(96, 66, 56), radius=0.17, ragged=0.05, mottle=0.5),
     }.items():
         image = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
         image.filter(ImageFilter.GaussianBlur(0.7)).save(folder / name, quality=88, optimize=True)
@@ -42,15 +45,17 @@ def skin(
     """
     rng = np.random.default_rng(seed)
     light = 1.06 - 0.25 * ((_COLUMNS - 0.3) ** 2 + (_ROWS - 0.25) ** 2)
-    texture = sum(_noise(rng, scale) * weight for scale, weight in ((4, 7.0), (16, 3.0), (64, 5.0), (200, 5.0)))
-    pixels = np.array([204.0, 156.0, 132.0]) * light[..., None] + texture[..., None] * np.array([1.0, 0.9, 0.8])
+    texture = 7 * _noise(rng, 4) + 3 * _noise(rng, 16) + 5 * _noise(rng, 64) + 5 * _noise(rng, 200)
+    pixels = np.array([204.0, 156.0, 132.0]) * light[..., None] + texture[..., None] * np.array(
+        [1.0, 0.9, 0.8]
+    )
     pixels += 10 * _noise(rng, 5)[..., None] * np.array([0.6, -0.5, -0.4])  # uneven redness
 
     y, x = _ROWS - 0.5, _COLUMNS - 0.5
     angle = np.arctan2(y, x)
-    border = radius + sum(
-        ragged * radius * rng.normal() * np.cos(k * angle + rng.uniform(0, 6.3)) for k in range(2, 9)
-    )
+    border = np.full_like(angle, radius)
+    for waves in range(2, 9):
+        border += ragged * radius * rng.normal() * np.cos(waves * angle + rng.uniform(0, 6.3))
     distance = np.hypot(y * 1.15, x) + 0.02 * _noise(rng, 20)
     inside = 1 / (1 + np.exp((distance - border) / 0.012))
     colour = np.array(lesion) * (1 + mottle * 0.3 * (_noise(rng, 9) + 0.5 * _noise(rng, 40)))[..., None]
@@ -66,7 +71,11 @@ def _stroke(pixels: Pixels, rng: np.random.Generator, change: float) -> None:
     start, heading, bend = rng.uniform(0, 1, 2), rng.uniform(0, 6.3), rng.normal() * 2.0
     steps = np.linspace(0, rng.uniform(0.06, 0.2), 160)
     line = np.stack(
-        [start[0] + steps * np.sin(heading + bend * steps), start[1] + steps * np.cos(heading + bend * steps)], 1
+        [
+            start[0] + steps * np.sin(heading + bend * steps),
+            start[1] + steps * np.cos(heading + bend * steps),
+        ],
+        1,
     )
     places = np.unique((line * SIDE).astype(int), axis=0)
     places = places[((places >= 0) & (places < SIDE)).all(1)]
@@ -89,7 +98,9 @@ def chest(seed: int, opacity: float) -> Pixels:
     pixels += 45 * _blob(y, x, 0.3, 0.515, 0.13, 0.05, 0.03)  # great vessels
     pixels += 34 * np.exp(-(((x - 0.5) / 0.032) ** 2)) * (y > 0.02)  # spine
     pixels += 8 * np.sin(y * 95) * np.exp(-(((x - 0.5) / 0.03) ** 2))
-    pixels += 55 / (1 + np.exp(-(y - 0.735 - 0.35 * (np.abs(x - 0.5) - 0.2) ** 2) / 0.012)) * body  # diaphragm
+    pixels += (
+        55 / (1 + np.exp(-(y - 0.735 - 0.35 * (np.abs(x - 0.5) - 0.2) ** 2) / 0.012)) * body
+    )  # diaphragm
 
     for side in (-1, 1):
         for rib in range(8):
@@ -99,7 +110,12 @@ def chest(seed: int, opacity: float) -> Pixels:
             on = ((x - 0.5) * side > 0.02) & (out < 1.0)
             pixels += 19 * np.exp(-(((y - arc) / 0.0095) ** 2)) * on * body
         clavicle = 0.155 + 0.05 * np.abs(x - 0.5)
-        pixels += 30 * np.exp(-(((y - clavicle) / 0.012) ** 2)) * ((x - 0.5) * side > 0.04) * (np.abs(x - 0.5) < 0.34)
+        pixels += (
+            30
+            * np.exp(-(((y - clavicle) / 0.012) ** 2))
+            * ((x - 0.5) * side > 0.04)
+            * (np.abs(x - 0.5) < 0.34)
+        )
 
     for centre in (0.42, 0.585):  # hila and vessels
         pixels += 26 * _blob(y, x, 0.45, centre, 0.07, 0.035, 0.03)
@@ -120,7 +136,7 @@ def _noise(rng: np.random.Generator, cells: int) -> Pixels:
     """Smooth noise of unit spread with about `cells` bumps across."""
     coarse = Image.fromarray(rng.normal(size=(cells, cells)).astype(np.float32))
     smooth = np.asarray(coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC), dtype=np.float64)
-    return (smooth - smooth.mean()) / smooth.std()
+    return np.asarray((smooth - smooth.mean()) / smooth.std())
 
 
 if __name__ == "__main__":

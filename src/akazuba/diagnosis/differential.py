@@ -94,7 +94,7 @@ class _Scales:
         return np.asarray(likely / likely.sum())
 
 
-def rank(  # noqa: PLR0917 - the six things that a ranking depends on, in the order of the story
+def rank(
     table: KnowledgeTable,
     findings: Sequence[Finding],
     patient: Patient,

@@ -6,6 +6,8 @@ pointwise 1x1 convolution, each with its batch normalisation folded in and follo
 arXiv:1712.05877, eq. 1); activations of the file span 0 to 6, so ReLU6 is all that is left of them.
 """
 
+# mypy: disallow-subclassing-any=False
+# (torch is not followed by mypy, so that nn.Module is Any to it)
 from __future__ import annotations
 
 from pathlib import Path
@@ -32,12 +34,13 @@ class _Convolution(nn.Module):
         self.weight = nn.Parameter(weight)
         self.bias = nn.Parameter(bias)
         self.stride, self.groups = stride, groups
+        self.side = int(weight.shape[-1])
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.weight.shape[-1] == 3 and self.stride == 2:
+        if self.side == 3 and self.stride == 2:
             x, padding = nn.functional.pad(x, (0, 1, 0, 1)), 0
         else:
-            padding = self.weight.shape[-1] // 2
+            padding = self.side // 2
         x = nn.functional.conv2d(x, self.weight, self.bias, self.stride, padding, 1, self.groups)
         return nn.functional.hardtanh(x, 0.0, 6.0)
 
@@ -84,7 +87,7 @@ def read_tflite(path: Path) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[n
         stored = model.Buffers(tensor.Buffer()).DataAsNumpy().view(dtype).reshape(tensor.ShapeAsNumpy())
         quantization = tensor.Quantization()
         shifted = stored.astype(np.float32) - np.float32(quantization.ZeroPoint(0))
-        return (shifted * np.float32(quantization.Scale(0))).astype(np.float32)
+        return np.asarray(shifted * np.float32(quantization.Scale(0)), np.float32)
 
     layers = []
     for index in range(graph.OperatorsLength()):

@@ -1,0 +1,346 @@
+"""The engine: what it refuses, and what holds of every answer."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from akazuba.diagnosis import artefacts
+from akazuba.diagnosis.calibration import fit_least, fit_weights, in_set, probabilities
+from akazuba.diagnosis.engine import Engine, Reading, describe, heatmap_png, open_engine
+from akazuba.diagnosis.wordpiece import WordPiece
+from akazuba.errors import ArtefactError
+from akazuba.records import Picture, QualityProblem
+
+DATA = Path(__file__).parents[2] / "shared" / "data"
+NOTE = "61 yo, itchy spot on the arm, bleeds, growing since 3 months"
+
+
+@pytest.fixture(scope="module")
+def engine() -> Engine:
+    return open_engine(threads=2)
+
+
+def shared_picture(folder: str, index: int, kind: str, grey: bool | None = None) -> Picture:
+    """One real picture, as it is or turned to grey or colour."""
+    table = DATA / folder / "labels.csv"
+    if not table.exists():
+        pytest.skip("the research data is not beside the checkout")
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    name = rows[index * len(rows) // 40]["file"]
+    with Image.open(DATA / folder / name) as image:
+        grey = image.mode == "L" if grey is None else grey
+        return Picture(name, kind, np.asarray(image.convert("L" if grey else "RGB")))
+
+
+@pytest.fixture(scope="module")
+def skin() -> Picture:
+    """A drawn lesion that the engine takes for a photograph."""
+    name = "synthetic-skin-arm.jpg"
+    with Image.open(Path(artefacts.__file__).parents[1] / "examples" / name) as image:
+        return Picture(name, "skin-photo", np.asarray(image.convert("RGB")))
+
+
+# --- the files ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(artefacts.SHIPPED, tmp_path / "models"))
+
+
+def edited(models: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    manifest = json.loads((models / "manifest.json").read_text())
+    change(manifest)
+    (models / "manifest.json").write_text(json.dumps(manifest))
+
+
+def an_onnx(models: Path) -> Path:
+    return min(models.glob("*.image.onnx"))
+
+
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ArtefactError, match=r"manifest\.json: expected a readable model file"):
+        open_engine(folder=tmp_path / "none")
+
+
+def test_a_missing_file_is_refused(models: Path) -> None:
+    an_onnx(models).unlink()
+    with pytest.raises(ArtefactError, match="expected a readable model file"):
+        open_engine(folder=models)
+
+
+def test_a_truncated_file_is_refused(models: Path) -> None:
+    path = an_onnx(models)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ArtefactError, match="truncated"):
+        open_engine(folder=models)
+
+
+def test_an_altered_file_is_refused_even_by_one_bit(models: Path) -> None:
+    path = an_onnx(models)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ArtefactError, match="altered"):
+        open_engine(folder=models)
+    with pytest.raises(ArtefactError, match="altered"):
+        describe(models)
+
+
+def test_another_format_version_is_refused(models: Path) -> None:
+    edited(models, lambda manifest: manifest.update(format=99))
+    with pytest.raises(ArtefactError, match="expected model format 1, found format 99"):
+        open_engine(folder=models)
+
+
+def test_a_manifest_that_is_no_manifest_is_refused(models: Path) -> None:
+    for text in ("", "{", "[]", '{"format": 1}', '{"format": "1"}'):
+        (models / "manifest.json").write_text(text)
+        with pytest.raises(ArtefactError):
+            open_engine(folder=models)
+
+
+def test_other_input_names_are_refused(models: Path) -> None:
+    edited(models, lambda manifest: manifest["files"][an_onnx(models).name].update(inputs=["pixels"]))
+    with pytest.raises(ArtefactError, match="expected inputs pixels, found picture"):
+        open_engine(folder=models)
+
+
+def test_a_file_that_is_no_graph_is_refused(models: Path) -> None:
+    path = an_onnx(models)
+    path.write_bytes(b"nonsense")
+    fact = {"bytes": 8, "sha256": sha256(b"nonsense").hexdigest()}
+    edited(models, lambda manifest: manifest["files"][path.name].update(fact))
+    with pytest.raises(ArtefactError, match="a graph that onnxruntime can open"):
+        open_engine(folder=models)
+
+
+def test_a_file_outside_the_folder_is_refused(models: Path) -> None:
+    edited(models, lambda manifest: manifest["kinds"]["skin-photo"].update(head="../head.onnx"))
+    with pytest.raises(ArtefactError, match="a file that the manifest lists"):
+        open_engine(folder=models)
+
+
+def test_describe_names_what_is_shipped() -> None:
+    facts = describe()
+    assert set(facts["kinds"]) == {"skin-photo", "chest-xray"}  # type: ignore[call-overload]
+    assert facts["bytes"] < 12 << 20  # type: ignore[operator]
+    assert (artefacts.SHIPPED / "MODEL_CARD.md").exists()
+
+
+# --- what is never labelled ---------------------------------------------------------------------
+
+
+def labels_nothing(reading: Reading) -> bool:
+    image = reading.image
+    return (
+        not image.labels
+        and not image.prediction_set
+        and image.abstained
+        and bool(image.why)
+        and not reading.evidence
+    )
+
+
+NOTHING = {
+    "black": np.zeros((256, 256, 3), np.uint8),
+    "white": np.full((256, 256, 3), 255, np.uint8),
+    "grey": np.full((256, 256), 128, np.uint8),
+    "noise": np.random.default_rng(1).integers(0, 256, (256, 256, 3), dtype=np.uint8),
+    "grey noise": np.random.default_rng(2).integers(0, 256, (256, 256), dtype=np.uint8),
+    "one pixel": np.full((1, 1), 90, np.uint8),
+    "stripes": np.tile(np.arange(256, dtype=np.uint8) * 32, (256, 1)),
+}
+
+
+@pytest.mark.parametrize("kind", ["skin-photo", "chest-xray"])
+@pytest.mark.parametrize("name", NOTHING)
+def test_a_picture_of_nothing_is_never_labelled(engine: Engine, kind: str, name: str) -> None:
+    assert labels_nothing(engine.read(Picture(name, kind, NOTHING[name]), NOTE, True, age_years=5))
+
+
+@pytest.mark.parametrize("index", range(0, 40, 5))
+@pytest.mark.parametrize(
+    ("folder", "kind", "grey"),
+    [
+        ("cxr_paediatric_pneumonia", "skin-photo", None),
+        ("cxr_paediatric_pneumonia", "skin-photo", False),
+        ("padufes_skin_clinical", "chest-xray", None),
+        ("padufes_skin_clinical", "chest-xray", True),
+        ("malaria_iml_cells", "skin-photo", None),
+        ("malaria_iml_cells", "chest-xray", True),
+        ("lung_ultrasound_pocus", "skin-photo", None),
+        ("lung_ultrasound_pocus", "chest-xray", True),
+    ],
+)
+def test_a_picture_of_another_kind_is_never_labelled(
+    engine: Engine, folder: str, kind: str, grey: bool | None, index: int
+) -> None:
+    assert labels_nothing(engine.read(shared_picture(folder, index, kind, grey), "", True, age_years=5))
+
+
+def test_at_most_a_few_true_pictures_are_refused(engine: Engine) -> None:
+    for folder, kind in (("padufes_skin_clinical", "skin-photo"), ("cxr_paediatric_pneumonia", "chest-xray")):
+        pictures = [shared_picture(folder, index, kind) for index in range(40)]
+        read = [engine.read(p, "", True, age_years=5, explain=False).image.quality.usable for p in pictures]
+        assert sum(read) >= 38
+
+
+def test_a_film_of_an_adult_or_of_unknown_age_is_not_labelled(engine: Engine) -> None:
+    film = shared_picture("cxr_paediatric_pneumonia", 3, "chest-xray")
+    assert engine.read(film, "", True, age_years=4).image.labels
+    for age in (15.0, 40.0, None):
+        reading = engine.read(film, "", True, age_years=age)
+        assert labels_nothing(reading)
+        assert "children" in str(reading.image.why)
+
+
+def test_a_kind_that_no_model_reads_is_not_assessed(engine: Engine) -> None:
+    reading = engine.read(Picture("x.png", "ear-photo", NOTHING["grey"]), "", True)
+    assert labels_nothing(reading)
+    assert (
+        reading.image.why
+        == "not assessed: no model reads ear-photo; this box reads skin-photo and chest-xray"
+    )
+
+
+def test_a_picture_with_a_problem_is_not_labelled_and_one_with_a_remark_is(
+    engine: Engine, skin: Picture
+) -> None:
+    dark = Picture(skin.path, skin.kind, skin.pixels, (QualityProblem("dark", "too dark"),))
+    assert labels_nothing(engine.read(dark, NOTE, True))
+    assert engine.read(dark, NOTE, True).image.why == "too dark"
+    remark = QualityProblem("frames", "the first of 2 frames", remark=True)
+    remarked = engine.read(Picture(skin.path, skin.kind, skin.pixels, (remark,)), NOTE, True).image
+    assert remarked.labels
+    assert remarked.quality.problems == (remark,)
+
+
+# --- what holds of every answer -----------------------------------------------------------------
+
+
+def test_probabilities_sum_to_one_and_sets_hold_labels(engine: Engine, skin: Picture) -> None:
+    for note in ("", "   ", NOTE, "fièvre et toux", "🙂🙂", "x" * 5000, "itchy " * 3000):
+        image = engine.read(skin, note, True, explain=False).image
+        assert sum(image.labels.values()) == pytest.approx(1, abs=1e-5)
+        assert len(image.labels) == 6
+        assert set(image.prediction_set) <= set(image.labels)
+        assert image.coverage == 0.9
+        assert list(image.labels.values()) == sorted(image.labels.values(), reverse=True)
+
+
+def test_the_answer_is_the_same_every_time(engine: Engine, skin: Picture) -> None:
+    assert (
+        engine.read(skin, NOTE, True)
+        == engine.read(skin, NOTE, True)
+        == open_engine(threads=2).read(skin, NOTE, True)
+    )
+
+
+def test_explaining_does_not_change_the_answer(engine: Engine, skin: Picture) -> None:
+    assert (
+        engine.read(skin, NOTE, True).image.labels
+        == engine.read(skin, NOTE, True, explain=False).image.labels
+    )
+
+
+def test_a_note_that_is_not_understood_is_not_read(engine: Engine, skin: Picture) -> None:
+    alone = engine.read(skin, "", True)
+    assert engine.read(skin, NOTE, note_understood=False) == alone
+    assert engine.read(skin, NOTE, True).image.labels != alone.image.labels
+    assert not alone.token_attribution
+    assert alone.evidence is None or not alone.evidence.reads_note
+
+
+def test_likelihood_ratios_name_conditions_and_stay_within_the_limit(engine: Engine, skin: Picture) -> None:
+    film = shared_picture("cxr_paediatric_pneumonia", 3, "chest-xray")
+    for reading in (engine.read(film, "", True, age_years=3), engine.read(skin, NOTE, True)):
+        if reading.evidence:
+            assert "normal" not in reading.evidence.likelihood_ratios
+            assert all(1 / 50 <= ratio <= 50 for ratio in reading.evidence.likelihood_ratios.values())
+
+
+def test_word_spans_slice_to_the_word(engine: Engine, skin: Picture) -> None:
+    weights = engine.read(skin, NOTE, True).token_attribution
+    assert [weight.word for weight in weights] == [NOTE[slice(*weight.span)] for weight in weights]
+    assert [weight.word for weight in weights] == NOTE.replace(",", "").split()
+
+
+def test_the_heatmap_is_a_square_grid_and_its_overlay_a_picture(engine: Engine, skin: Picture) -> None:
+    grid = engine.read(skin, "", True).image.heatmap_grid
+    assert len(grid) == 7
+    assert all(len(row) == 7 for row in grid)
+    for pixels in (skin.pixels, skin.pixels[:, :, 0], np.zeros((900, 30), np.uint8)):
+        with Image.open(io.BytesIO(heatmap_png(Picture("p", "skin-photo", pixels), grid))) as overlay:
+            assert overlay.mode == "RGB"
+            assert max(overlay.size) <= 640
+
+
+def test_padding_and_order_of_a_batch_do_not_change_the_scores(engine: Engine) -> None:
+    model = engine._models["skin-photo"]
+    assert model.note
+    rng = np.random.default_rng(0)
+    cells = rng.random((1, 49, 1024), np.float32)
+    masks = (rng.random((4, 49)) < 0.7).astype(np.float32)
+    ids = model.note.split(NOTE).ids
+    shown = np.ones((1, len(ids)), np.float32)
+    padded_ids, padded = (*ids, 5, 6, 7), np.concatenate([shown, np.zeros((1, 3), np.float32)], 1)
+
+    def scores(ids: tuple[int, ...], shown: np.ndarray[Any, Any], cell_masks: np.ndarray[Any, Any]) -> Any:
+        words = model.note(ids, shown) if model.note else None
+        word_masks = np.tile(shown, (len(cell_masks), 1))
+        return model.head(cells=cells, cell_mask=cell_masks, words=words, word_mask=word_masks)[0]
+
+    plain = scores(ids, shown, masks)
+    assert np.abs(scores(padded_ids, padded, masks) - plain).max() < 1e-4
+    assert np.abs(scores(ids, shown, masks[::-1])[::-1] - plain).max() < 1e-4
+
+
+# --- calibration --------------------------------------------------------------------------------
+
+
+def test_weights_undo_overconfidence_and_silence_noise() -> None:
+    rng = np.random.default_rng(0)
+    prior = np.array([0.5, 0.3, 0.2])
+    honest = rng.normal(0, 1, (4000, 1, 3))
+    truth = np.array([rng.choice(3, p=p) for p in probabilities(honest, prior, np.ones(1))])
+    parts = np.concatenate([3 * honest, rng.normal(0, 1, (4000, 1, 3))], axis=1)
+    assert fit_weights(parts, truth, prior) == pytest.approx([1 / 3, 0], abs=0.06)
+
+
+def test_prediction_sets_keep_their_promise_for_every_label() -> None:
+    rng = np.random.default_rng(0)
+    prior = np.array([0.7, 0.2, 0.1])
+    labels = rng.choice(3, 6000, p=prior)
+    scores = rng.normal(0, 1, (6000, 3)) + 1.5 * np.eye(3)[labels]
+    probability = probabilities(scores[:, None], prior, np.ones(1))
+    least = fit_least(probability[:3000], labels[:3000], 0.9)
+    held = in_set(probability[3000:], least)[np.arange(3000), labels[3000:]]
+    assert all(held[labels[3000:] == label].mean() > 0.86 for label in range(3))
+
+
+# --- words --------------------------------------------------------------------------------------
+
+
+def test_word_pieces_take_the_longest_match_and_keep_spans() -> None:
+    pieces = WordPiece(["[PAD]", "[UNK]", "[CLS]", "itch", "##y", "6", "1", "i"]).split("Ítchy 61 ß", 20)
+    assert pieces.ids == (2, 3, 4, 5, 6, 1)
+    assert pieces.spans == ((0, 0), (0, 5), (0, 5), (6, 7), (7, 8), (9, 10))
+
+
+def test_a_long_note_is_cut_between_words() -> None:
+    split = WordPiece(["[PAD]", "[UNK]", "[CLS]", "a", "##b"]).split("a ab ab", 4)
+    assert split.ids == (2, 3, 3, 4)
+    assert split.cut

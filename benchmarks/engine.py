@@ -84,7 +84,7 @@ def main() -> None:
     facts |= sizes()
     facts |= skin(record["skin-photo"], data)
     facts |= chest(record["chest-xray"], data, arguments.quick)
-    facts |= refusals(data, 20 if arguments.quick else 200)
+    facts |= refusals(data, 100 if arguments.quick else 500)
     for key, value in facts.items():
         print(f"{key:36} {_shown(value)}")
     print("skipped: teacher_bytes, teacher_parameters, student_minus_teacher_bacc (no teacher yet)")

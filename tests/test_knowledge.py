@@ -68,6 +68,10 @@ def test_every_finding_is_a_term_in_use_with_a_fitting_name(
 
 
 OWN_WORDS = {
+    "dark spot": "Dark spot on the skin",
+    "fewer movements of the unborn": "Decreased fetal movement",
+    "leaking waters": "Leaking of amniotic fluid",
+    "worms seen": "Intestinal worm",
     "coughing blood": "Hemoptysis",
     "blocked nose": "Nasal congestion",
     "breathlessness": "Dyspnea",
@@ -110,7 +114,6 @@ OWN_WORDS = {
     "injury": "Trauma",
     "poisoning or chemical exposure": "Poisoning or dangerous chemical exposure",
     "contact with tuberculosis": "Contact with a person who has tuberculosis",
-    "mole or dark spot": "Nevus",
     "pain all over the body": "Generalised body pain",
 }
 """Names that the terminology does not have for the term, read one by one: our name, its label."""

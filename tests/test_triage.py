@@ -175,7 +175,9 @@ def test_temperature_under_two_months(assess: Assess, days: float, temperature: 
     assert ("iitt-child-under-2-months" in rules(result)) == red
 
 
-@pytest.mark.parametrize(("age", "level"), [(50, "green"), (50.5, "red"), (51, "red")])
+@pytest.mark.parametrize(
+    ("age", "level"), [(29, "green"), (30, "yellow"), (50, "yellow"), (50.5, "red"), (51, "red")]
+)
 def test_acute_chest_pain_over_fifty(assess: Assess, age: float, level: str) -> None:
     pain = sign("HP:0100749")
     assert assess(pain, patient=Patient(age_years=age, sex="male")).level == level

@@ -63,7 +63,7 @@ def skin(
 
     for _ in range(26):  # hairs
         _stroke(pixels, rng, -60.0)
-    return pixels
+    return np.asarray(pixels)
 
 
 def _stroke(pixels: Pixels, rng: np.random.Generator, change: float) -> None:

@@ -111,6 +111,8 @@ def editions() -> tuple[str, ...]:
 def _reason(patient: _Situation, chart: Chart, rule: Rule) -> TriageReason | None:
     """Why a rule fires; None when it does not."""
     answers = [patient.sign(chart.signs[name]) for name in rule.signs]
+    if rule.level == "red" and rule.at_least == 1:
+        answers += [patient.doubted(chart.signs[name]) for name in rule.signs]
     there = [answer for answer in answers if answer.truth == Truth.YES]
     possible = [answer for answer in answers if answer.truth == Truth.MAYBE]
     if len(there) + len(possible) < (rule.at_least if rule.signs else 0):
@@ -143,6 +145,11 @@ class _Situation:
             (finding, _kinds(finding.id, ancestors))
             for finding in own
             if finding.present and _recent(finding)
+        ]
+        self._doubted = [
+            (finding, _kinds(finding.id, ancestors))
+            for finding in own
+            if not finding.present and finding.uncertain and finding.temporality == "current"
         ]
         self._absent = {finding.id for finding in own if finding.counts and not finding.present}
         self._signs: dict[Sign, _Answer] = {}
@@ -191,6 +198,14 @@ class _Situation:
         if sign not in self._signs:
             self._signs[sign] = self._look(sign)
         return self._signs[sign]
+
+    def doubted(self, sign: Sign) -> _Answer:
+        """Maybe, where the only denial of the sign may not be one ("no trauma, chest pain")."""
+        wanted = frozenset((*sign.findings, *sign.recent, *sign.hints))
+        named = [finding for finding, kinds in self._doubted if kinds & wanted]
+        if not named or self.sign(sign).truth != Truth.NO or self.sign(sign).assessed:
+            return _NO
+        return _Answer(Truth.MAYBE, f"{sign.name} may or may not be denied: {_named(named[0])}")
 
     def _look(self, sign: Sign) -> _Answer:
         said = [_met(test, self.vitals) for test in sign.vitals]

@@ -16,6 +16,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from akazuba.language.matching import Match
@@ -24,6 +25,7 @@ from akazuba.language.tokens import Gap, Token
 from akazuba.language.triggers import Roles, Trigger, Triggers
 
 LONGEST_SENTENCE = 150  # words
+DOUBT_ENDS = frozenset({"or", "nor", "and"})
 Subject = Literal["patient", "family", "other"]
 
 
@@ -50,9 +52,13 @@ class _Scope:
 
     negation: "" is none; "list" runs across commas ("no fever, cough"), "near" ("not", "without") only when
     an "or" is still to come.
+    bare, doubtful: "no" alone opened it; a comma without a further "no", "or" or "and" came after it, so
+    that "no trauma, chest pain" may deny one thing or two.
     """
 
     negation: str = ""
+    bare: bool = False
+    doubtful: bool = False
     uncertain: bool = False
     past: bool = False
     history: bool = False
@@ -62,6 +68,7 @@ class _Scope:
     def end_statement(self) -> None:
         """A new statement begins; whose it is stays."""
         self.negation = ""
+        self.bare = self.doubtful = False
         self.uncertain = self.past = self.history = self.hypothetical = False
 
 
@@ -133,6 +140,8 @@ class _Sentence:
         closed = self.tokens[place].gap is Gap.CLOSE
         if own or closed or (scope.negation == "near" and not self._list_goes_on(place)):
             scope.negation = ""
+        elif scope.bare and not self._list_goes_on(place, DOUBT_ENDS):
+            scope.doubtful = True
         if own:
             scope.history, scope.subject = False, "patient"
         scope.uncertain = scope.past = False
@@ -148,13 +157,13 @@ class _Sentence:
         timed = any(start <= time.start < end for time in self.times)
         return timed and any(place <= match.first < last for match in self.matches)
 
-    def _list_goes_on(self, place: int) -> bool:
-        """Whether "or" or "nor" still comes before anything that ends a list."""
+    def _list_goes_on(self, place: int, joiners: frozenset[str] = frozenset({"or", "nor"})) -> bool:
+        """Whether one of `joiners` still comes before anything that ends a list."""
         for later in range(place, self.end):
             word = self.tokens[later].word
             if later in self._covered:
                 continue
-            if word in {"or", "nor"}:
+            if word in joiners:
                 return True
             if (
                 later in self.triggers
@@ -177,11 +186,32 @@ class _Sentence:
         led_by = next(
             (earlier for earlier in reversed(before) if earlier not in {"his", "her", "the", "my"}), ""
         )
-        if led_by in self.roles.companion:
+        if led_by in self.roles.companion or self._is_object(place, led_by):
+            return False
+        if self._acts(place, after):
+            return False
+        near = (
+            after if after[:1] == ["with"] else after[:2]
+        )  # "had fever in labour" tells of a child's mother
+        if word in {"mother", "mum", "mama", "mom"} and not self.roles.childbirth.isdisjoint(near):
             return False
         tells = not self.roles.tells.isdisjoint(after)
         self._told = self._told or tells
         return not tells
+
+    def _acts(self, place: int, after: Sequence[str]) -> bool:
+        """Whether a relative did it to the patient: "husband beat her", not "husband was beaten"."""
+        pairs = pairwise((self.tokens[place].word, *after))
+        return any(word in self.roles.acts and before not in self.roles.passive for before, word in pairs)
+
+    def _is_object(self, place: int, led_by: str) -> bool:
+        """Whether a relative ends a part of a sentence that began with something else than a finding:
+        "does not know his wife, no fever"; not "diabetes in the family: mother" nor "cough: mother, sister".
+        """
+        ends = place + 1 == self.end or self.tokens[place + 1].gap >= Gap.COMMA
+        opens = place == self.begin or self.tokens[place].gap > Gap.NONE
+        before = self.tokens[max(self.begin, place - 4) : place]
+        return ends and not opens and bool(led_by) and "in" not in {token.word for token in before}
 
     def _meet_relative(self, scope: _Scope, place: int) -> None:
         earlier = [token.word for token in self.tokens[max(self.begin, place - 2) : place]]
@@ -197,22 +227,26 @@ class _Sentence:
         if trigger.kind == "stop":
             scope.end_statement()
             return
-        backward = trigger.direction == "backward"
-        if trigger.direction == "either":
-            backward = not self._finding_follows(trigger.last) and bool(self._backward(trigger.first))
-        elif trigger.direction == "answer":
-            first, last = self._chunk(trigger.first)
-            backward = trigger.last == last and any(first <= match.first < last for match in self.matches)
-        if backward:
+        if self._looks_back(trigger):
+            over = self.tokens[trigger.first].word == "none" and self._is_time(trigger.last)
             contexts = self._backward(trigger.first)
-            if contexts:
-                for context in contexts:
-                    _mark(context, trigger.kind)
-                return
+            for context in contexts:
+                _mark(context, "past" if over else trigger.kind)  # "fits this morning, none since noon"
             # "Last year he had fits": an adverb may come first.
-            if trigger.kind not in {"past", "family"}:
+            if contexts or trigger.kind not in {"past", "family"}:
                 return
         self._open(scope, trigger.kind)
+        if trigger.kind.startswith("negation"):
+            alone = trigger.last - trigger.first == 1 and self.tokens[trigger.first].word in {"no", "nil"}
+            scope.bare, scope.doubtful = alone, False
+
+    def _looks_back(self, trigger: Trigger) -> bool:
+        if trigger.direction == "either":
+            return not self._finding_follows(trigger.last) and bool(self._backward(trigger.first))
+        if trigger.direction == "answer":
+            first, last = self._chunk(trigger.first)
+            return trigger.last == last and any(first <= match.first < last for match in self.matches)
+        return trigger.direction == "backward"
 
     @staticmethod
     def _open(scope: _Scope, kind: str) -> None:
@@ -232,7 +266,7 @@ class _Sentence:
 
     def _apply(self, scope: _Scope, context: Context) -> None:
         context.present = not scope.negation
-        context.uncertain = scope.uncertain
+        context.uncertain = scope.uncertain or (scope.doubtful and bool(scope.negation))
         context.past = scope.past
         context.history = scope.history
         context.subject = scope.subject
@@ -249,6 +283,14 @@ class _Sentence:
         while last < self.end and self.tokens[last].gap < Gap.COMMA:
             last += 1
         return first, last
+
+    def _is_time(self, place: int) -> bool:
+        if place >= self.end:
+            return False
+        token = self.tokens[place]
+        return token.word in {"now", "since", "after"} or any(
+            time.start <= token.start < time.end for time in self.times
+        )
 
     def _finding_follows(self, place: int) -> bool:
         if place >= self.end or self.tokens[place].gap >= Gap.COMMA:

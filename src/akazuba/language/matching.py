@@ -3,6 +3,10 @@
 A phrase may not run across a comma, a colon or the end of a sentence. Words match by their stems, so
 number, tense, British spelling and doubled letters make no difference; two or three words match in any
 order. "Hands or feet swollen" is read for both members, because lists are how notes are written.
+
+Nobody can list every way to say that a child drank something from a bottle of paraffin. So two words that
+make a finding together (`combinations_en.tsv`: drank, paraffin) are found with up to three others between
+them, and a word of danger that nothing explains (`danger_words_en.txt`) is itself a finding, to be checked.
 """
 
 from __future__ import annotations
@@ -14,14 +18,20 @@ from importlib import resources
 from itertools import pairwise
 
 from akazuba.language.tokens import Gap, Token
-from akazuba.terminology import STOP_WORDS, WORD, Terminology, normalise, plain
+from akazuba.terminology import STOP_WORDS, WORD, Terminology, normalise, plain, stem
 
 NOTHING = "-"
 """In the lexicon: the phrase names no finding ("fever chart"), whatever a part of it or HPO says."""
 
+DANGER_WORD = "AKZ:0000093"
+"""A word of danger outside everything that was understood; always uncertain, so that triage asks."""
+
 LONGEST_PHRASE = 9  # stems; HPO's longer names are sentences that no note contains
+WIDEST_COMBINATION = 5  # words from the first to the last, without stop words
 CONJUNCTIONS = frozenset({"and", "or", "nor"})
 _UNORDERED = CONJUNCTIONS | {"no", "not", "never", "without", "has", "have", "had", "but", "for", "then"}
+_PARTS = _UNORDERED - {"has", "have", "had"} | {"cannot", "cant", "denies", "denied", "if", "nil", "none"}
+"""Words that no combination reaches across."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +86,44 @@ def exact_form(phrase: str) -> str:
 
 
 def english_lexicon() -> Lexicon:
-    table = resources.files("akazuba.language").joinpath("lay_lexicon_en.tsv").read_text(encoding="utf-8")
-    return Lexicon(table)
+    return Lexicon(_data("lay_lexicon_en.tsv"))
+
+
+class Combinations:
+    """Pairs of words, in any order, that make a finding when they stand near each other."""
+
+    def __init__(self, table: str) -> None:
+        self._partners: dict[str, dict[str, tuple[str, ...]]] = {}
+        for line in table.splitlines()[1:]:
+            ones, others, cell = line.split("\t")
+            ids = tuple(cell.split("|"))
+            for one in map(stem, ones.split(" ")):
+                for other in map(stem, others.split(" ")):
+                    self._partners.setdefault(one, {}).setdefault(other, ids)
+                    self._partners.setdefault(other, {}).setdefault(one, ids)
+
+    def starting(self, tokens: Sequence[Token], places: Sequence[int]) -> Match | None:
+        """The combination of the first of `places` with the nearest other one that completes it."""
+        partners = self._partners.get(tokens[places[0]].stem)
+        for place in places[1:] if partners else ():
+            if tokens[place].word in _PARTS:
+                return None
+            if partners and (ids := partners.get(tokens[place].stem)):
+                return Match(places[0], place + 1, 2, ids, inferred=True)
+        return None
+
+
+def english_combinations() -> Combinations:
+    return Combinations(_data("combinations_en.tsv"))
+
+
+def english_danger_words() -> frozenset[str]:
+    """Stems."""
+    return frozenset(map(stem, _data("danger_words_en.txt").split()))
+
+
+def _data(name: str) -> str:
+    return resources.files("akazuba.language").joinpath(name).read_text(encoding="utf-8")
 
 
 class Matcher:
@@ -86,14 +132,17 @@ class Matcher:
     def __init__(self, terminology: Terminology, lexicon: Lexicon) -> None:
         self._terminology = terminology
         self._lexicon = lexicon
+        self._combinations = english_combinations()
+        self._danger = english_danger_words()
 
     def matches(self, tokens: Sequence[Token]) -> list[Match]:
         """Findings in the order of the note, none inside another."""
         found: list[Match] = []
         for run in _runs(tokens):
             chosen = _longest(self._candidates(tokens, run), tokens)
+            chosen += self._shared_words(tokens, run, chosen)
             found += chosen
-            found += self._shared_words(tokens, run, chosen)
+            found += self._danger_words(tokens, run, chosen)
         named = [match for match in found if match.ids != (NOTHING,)]
         return sorted(named, key=lambda match: (match.first, match.last))
 
@@ -113,6 +162,16 @@ class Matcher:
                 window = run[begin : begin + length]
                 if len(window) == length and (ids := self._any_order(tokens, window)):
                     yield Match(window[0], window[-1] + 1, length, ids, inferred=True)
+            if pair := self._combinations.starting(tokens, run[begin : begin + WIDEST_COMBINATION]):
+                yield pair
+
+    def _danger_words(
+        self, tokens: Sequence[Token], run: Sequence[int], chosen: Sequence[Match]
+    ) -> Iterator[Match]:
+        covered = {place for match in chosen for place in range(match.first, match.last)}
+        for place in run:
+            if place not in covered and tokens[place].stem in self._danger:
+                yield Match(place, place + 1, 1, (DANGER_WORD,), inferred=True)
 
     def _any_order(self, tokens: Sequence[Token], places: Sequence[int]) -> tuple[str, ...]:
         if any(tokens[place].word in _UNORDERED for place in places):

@@ -8,7 +8,7 @@ from msgspec import structs
 
 from akazuba.language.context import Context, read_contexts
 from akazuba.language.english import common_words, why_not_english
-from akazuba.language.matching import Match, Matcher, english_lexicon
+from akazuba.language.matching import DANGER_WORD, Match, Matcher, english_lexicon
 from akazuba.language.times import find_times
 from akazuba.language.tokens import Gap, Token, tokenise
 from akazuba.language.triggers import english_roles, english_triggers
@@ -19,13 +19,14 @@ PAIN, ABDOMINAL_PAIN, HEADACHE, CHEST_PAIN = "HP:0012531", "HP:0002027", "HP:000
 _SEVERE = frozenset(
     {"severe", "severely", "terrible", "unbearable", "excruciating", "worst", "intense", "extreme"}
 )
+_MUCH = frozenset({"heavy", "heavily", "profuse", "massive", "lot", "lots", "excessive"})
 _ACUTE = frozenset({"acute", "sudden", "suddenly", "abrupt"})
 QUALIFIED = (
     (_SEVERE, ABDOMINAL_PAIN, "AKZ:0000037"),
-    (_SEVERE, HEADACHE, "AKZ:0000036"),
+    (_SEVERE | {"bad", "badly", "strong", "blinding", "splitting"}, HEADACHE, "AKZ:0000036"),
     (_SEVERE, "HP:0000980", "AKZ:0000019"),  # pallor
-    (_SEVERE | {"heavy", "profuse", "massive"}, "HP:0001892", "AKZ:0000003"),  # bleeding
-    (_SEVERE, PAIN, "AKZ:0000022"),
+    (_SEVERE | _MUCH, "HP:0001892", "AKZ:0000003"),  # bleeding
+    (_SEVERE | {"agonising", "agonizing", "screaming"}, PAIN, "AKZ:0000022"),
     (_ACUTE, CHEST_PAIN, "AKZ:0000047"),
     (_ACUTE, ABDOMINAL_PAIN, "AKZ:0000048"),
     (_ACUTE, "HP:0025406", "AKZ:0000049"),  # general weakness
@@ -83,6 +84,7 @@ class Reader:
             for match, context in zip(matches, contexts, strict=True)
             if not context.hypothetical
             for term in self._qualified(tokens, match, context)
+            if context.present or term != DANGER_WORD
         ]
         return NoteReading(_once_each(mentions), understood=True)
 
@@ -118,7 +120,7 @@ class Reader:
             id=term,
             name=self._terminology.label(term),
             present=context.present,
-            uncertain=context.uncertain,
+            uncertain=context.uncertain or term == DANGER_WORD,
             subject=context.subject,
             temporality="past" if context.past or history else "current",
             source="note",

@@ -14,9 +14,11 @@ class Roles:
     """Single words by the part they play.
 
     family, patient, pronoun: whom a statement is about. tells: verbs after which a relative is the one who
-    tells ("mother says"). companion: words after which one has only come along ("with mother"). expecting:
-    words that make a mother the patient ("pregnant mother"). verb: with a comma or joiner before it a new
-    statement begins. severity: so does it before a member of a list. yes, no: answers to a question.
+    tells ("mother says"). companion: words after which one has only come along ("with mother"). acts,
+    passive: one who "beat her" is not the one who is ill, one who "was beaten" may be. expecting: words that
+    make a mother the patient ("pregnant mother"); childbirth: so do these behind her ("mother in labour").
+    verb: with a comma or joiner before it a new statement begins. severity: so does it before a member of a
+    list. yes, no: answers to a question.
     """
 
     family: Set[str]
@@ -27,6 +29,9 @@ class Roles:
     tells: Set[str]
     companion: Set[str]
     expecting: Set[str]
+    childbirth: Set[str]
+    acts: Set[str]
+    passive: Set[str]
     joiner: Set[str]
     yes: Set[str]
     no: Set[str]

@@ -1,0 +1,113 @@
+"""Words of danger: what is near each other, who did it to whom, and what may not be denied."""
+
+from importlib import resources
+
+import pytest
+
+from akazuba.language.matching import DANGER_WORD
+from akazuba.language.reader import Reader
+from akazuba.records import Finding
+from akazuba.terminology import Terminology
+
+FEVER, CHEST_PAIN, SEIZURE = "HP:0001945", "HP:0100749", "HP:0001250"
+
+
+@pytest.fixture(scope="module")
+def reader(terminology: Terminology) -> Reader:
+    return Reader(terminology)
+
+
+def findings(reader: Reader, note: str) -> dict[str, Finding]:
+    return {finding.id: finding for finding in reader.read(note, "en").findings}
+
+
+def present(reader: Reader, note: str) -> set[str]:
+    return {f.id for f in findings(reader, note).values() if f.present and f.counts}
+
+
+def absent(reader: Reader, note: str) -> set[str]:
+    return {f.id for f in findings(reader, note).values() if not f.present and f.counts}
+
+
+@pytest.mark.parametrize(
+    ("note", "term"),
+    [
+        ("drank something from a bottle of paraffin", "AKZ:0000007"),
+        ("lips and tongue gone blue", "HP:0000961"),
+        ("pain in the middle of the chest", CHEST_PAIN),
+        ("fell from a mango tree", "AKZ:0000006"),
+        ("hot porridge spilled on him", "AKZ:0000031"),
+    ],
+)
+def test_two_words_near_each_other_make_a_finding(reader: Reader, note: str, term: str) -> None:
+    assert term in present(reader, note)
+
+
+@pytest.mark.parametrize(
+    "note",
+    ["drank milk, the paraffin is at home", "knee pain since Monday but chest clear", "no pain in the chest"],
+)
+def test_a_combination_crosses_neither_comma_nor_joiner(reader: Reader, note: str) -> None:
+    assert not {"AKZ:0000007", CHEST_PAIN} & present(reader, note)
+
+
+def test_a_word_of_danger_that_nothing_explains_is_kept_as_uncertain(reader: Reader) -> None:
+    [danger] = reader.read("two men with a machete", "en").findings
+    assert (danger.id, danger.uncertain, danger.text) == (DANGER_WORD, True, "machete")
+    assert findings(reader, "no snake seen") == {}
+    assert DANGER_WORD not in findings(reader, "bitten by a snake")
+
+
+@pytest.mark.parametrize(
+    ("note", "term"),
+    [
+        ("husband beat her with a stick", "AKZ:0000030"),
+        ("brother stabbed him", "AKZ:0000006"),
+        ("uncle raped her", "AKZ:0000028"),
+        ("Mother in labour since last night", "AKZ:0000012"),
+    ],
+)
+def test_the_one_who_did_it_is_not_the_one_who_is_ill(reader: Reader, note: str, term: str) -> None:
+    assert term in present(reader, note)
+
+
+def test_a_relative_who_was_hurt_is_not_the_patient(reader: Reader) -> None:
+    assert findings(reader, "husband was beaten")["AKZ:0000030"].subject == "family"
+
+
+def test_the_fever_of_a_newborns_mother_is_hers(reader: Reader) -> None:
+    reading = reader.read("Newborn with yellow skin, no fever. Mother had fever in labour.", "en")
+    fever = {(f.subject, f.present) for f in reading.findings if f.id == FEVER}
+    assert fever == {("patient", False), ("family", True)}
+
+
+def test_a_relative_named_in_passing_takes_nothing_over(reader: Reader) -> None:
+    assert absent(reader, "does not recognise his wife, no fever") == {FEVER}
+
+
+def test_a_list_after_no_that_may_be_no_list_is_doubtful(reader: Reader) -> None:
+    found = findings(reader, "No trauma, chest pain")
+    assert (found[CHEST_PAIN].present, found[CHEST_PAIN].uncertain) == (False, True)
+    assert absent(reader, "No trauma, no chest pain") == {"AKZ:0000030", CHEST_PAIN}
+    assert absent(reader, "No trauma or chest pain") == {"AKZ:0000030", CHEST_PAIN}
+
+
+def test_none_since_is_past_not_absent(reader: Reader) -> None:
+    seizure = findings(reader, "fits this morning, none since noon")[SEIZURE]
+    assert (seizure.present, seizure.temporality) == (True, "past")
+
+
+def test_a_patients_guess_at_a_disease_is_uncertain(reader: Reader) -> None:
+    assert findings(reader, "hot body, thinks he has malaria")["AKZ:0000080"].uncertain
+
+
+def test_a_dark_spot_is_not_yet_a_naevus(reader: Reader) -> None:
+    assert present(reader, "Dark spot on the arm") == {"AKZ:0000096"}
+
+
+def test_words_of_danger_and_combinations_are_sound(reader: Reader, terminology: Terminology) -> None:
+    folder = resources.files("akazuba.language")
+    for line in folder.joinpath("combinations_en.tsv").read_text(encoding="utf-8").splitlines()[1:]:
+        ones, others, cell = line.split("\t")
+        assert all(word.isalpha() for word in f"{ones} {others}".split(" ")), line
+        assert all(terminology.canonical(term) == term for term in cell.split("|")), line

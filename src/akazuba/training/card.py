@@ -47,8 +47,8 @@ Traps of the data and what was done:
 - *Patients on both sides*: folds keep a patient together. Normal chest films carry no patient id; each
   counts as its own patient, so two films of one healthy child may stand on both sides.
 - *One hospital for each set* (Espírito Santo; Guangzhou): the folds say nothing about another site, camera,
-  skin type or machine. The skin set is mostly light skin of Brazil's Pomeranian settlers. **Expect less on
-  darker skin; it has not been measured.**
+  skin type or machine. Where the Fitzpatrick skin type was recorded (392 of 619 photographs) it is I to III
+  in 369, IV in 22, V in 1 and never VI. **Expect less on darker skin; it has not been measured.**
 - *Small pictures* (224 px skin, 128 px chest): larger ones are brought to that size first.
 - *Prevalence*: probabilities hold for the mix of the training sets, which is not that of a health post. The
   consultation uses likelihood ratios (probability / share in training), limited to 1/50 to 50.

@@ -38,7 +38,10 @@ CHEST_AGES = Ages(
 NAMES = {"skin-photo": "a photograph of a skin lesion", "chest-xray": "a frontal chest X-ray"}
 LICENCES = {
     "skin-photo": "PAD-UFES-20 (Pacheco et al. 2020, Mendeley Data zr7vgbcyr2), CC BY 4.0",
-    "chest-xray": "Paediatric chest X-rays (Kermany et al. 2018, Mendeley Data rscbjbr9sj), CC BY 4.0",
+    "chest-xray": (
+        "Paediatric chest X-rays (Kermany et al. 2018, Mendeley Data rscbjbr9sj), known as CC BY 4.0 "
+        "(the copy that was used states no licence of its own)"
+    ),
 }
 MOST_IN_SET = {"skin-photo": 3, "chest-xray": 2}
 

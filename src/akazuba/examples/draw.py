@@ -83,7 +83,7 @@ def _stroke(pixels: Pixels, rng: np.random.Generator, change: float) -> None:
 
 
 def chest(seed: int, opacity: float) -> Pixels:
-    """A frontal chest film of a child; opacity is the strength of a shadow in the right lower zone, 0 to 1."""
+    """A frontal chest film of a child; opacity: strength of a shadow in the right lower zone, 0 to 1."""
     rng = np.random.default_rng(seed)
     y, x = _ROWS, _COLUMNS
     body = _blob(y, x, 0.62, 0.5, 0.62, 0.45, 0.03)

@@ -343,3 +343,14 @@ def test_a_bundle_of_any_shape_gives_a_case_or_a_case_error(
 ) -> None:
     with contextlib.suppress(CaseError):
         case(*resources, patient=PATIENT | {"birthDate": born})
+
+
+def test_half_characters_in_a_bundle_do_not_reach_the_assessment(tmp_path: Path) -> None:
+    odd = {"resourceType": "Im\ud800"}
+    bundles = [bundle(odd), {**bundle(odd), "id": "b\ud800"}]
+    path = tmp_path / "bundles.ndjson"
+    path.write_text("\n".join(map(json.dumps, bundles)), encoding="utf-8")
+    read, refused = read_cases(str(path))
+    assert dict(read.ignored) == {"Im\\ud800": 1}
+    assert refused.case_id == "b\\ud800"
+    assert refused.error

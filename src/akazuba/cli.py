@@ -6,22 +6,29 @@ Errors go to stderr as `error: ITEM: expected …, found …`.
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import signal
 import sys
 import time
+import traceback
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
-import msgspec
-from msgspec import UNSET
 
-from akazuba.errors import AkazubaError, InputError
+from akazuba.errors import AkazubaError, InputError, why_not_opened
 
 if TYPE_CHECKING:
+    from akazuba.consult import Box
+    from akazuba.intake.cases import CaseLine
     from akazuba.records import Assessment
+
+FAILED, UNUSABLE = 1, 2
+"""Exit codes besides 0."""
 
 EXAMPLES = Path(__file__).parent / "examples"
 BENCHMARK_CASE = "skin-arm.json"
@@ -34,6 +41,11 @@ def main() -> None:
 
     Example: akazuba assess case.json
     """
+    click.get_current_context().with_resource(_quiet_interrupt())
+    if sys.stdout is None:
+        _fail("standard output: expected a place to write, found it closed", FAILED)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # where "≥" cannot be written, "?" and no crash
 
 
 @main.command()
@@ -44,7 +56,7 @@ def demo(as_json: bool) -> None:
     Example: akazuba demo
     """
     if not as_json:
-        click.echo("Built-in example cases. All patients are invented, all images are drawn: SYNTHETIC.\n")
+        _print("Built-in example cases. All patients are invented, all images are drawn: SYNTHETIC.\n")
     _assess_sources([str(path) for path in sorted(EXAMPLES.glob("*.json"))], as_json, heatmaps=None)
 
 
@@ -53,7 +65,7 @@ def demo(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="One Assessment a line, in input order.")
 @click.option("--no-llm", is_flag=True, help="Leave the language model out (it is not part of this version).")
 @click.option("--lang", type=click.Choice(["en"]), default="en", help="Language of the answer.")
-@click.option("--heatmap", type=click.Path(file_okay=False, path_type=Path), help="Folder for heatmaps (PNG).")
+@click.option("--heatmap", type=click.Path(path_type=Path), help="Folder for heatmaps (PNG).")
 def assess(files: tuple[str, ...], as_json: bool, no_llm: bool, lang: str, heatmap: Path | None) -> None:  # noqa: ARG001
     """Assess cases: a case JSON, NDJSON (one case a line, - = stdin) or a FHIR R4 Bundle.
 
@@ -66,46 +78,98 @@ def assess(files: tuple[str, ...], as_json: bool, no_llm: bool, lang: str, heatm
 
 def _assess_sources(sources: Sequence[str], as_json: bool, heatmaps: Path | None) -> NoReturn:
     """Assesses every case of every source, prints each as soon as it is done, exits with the code."""
-    from akazuba.consult import assess, open_box
-    from akazuba.intake.cases import read_cases
-    from akazuba.records import Assessment
+    from akazuba.consult import open_box
     from akazuba.settings import from_environ
 
-    def assessments() -> Iterator[Assessment]:
-        for source in sources:
-            try:
-                for line in read_cases(source):
-                    yield assess(box, line, heatmaps)
-            except InputError as error:  # this file cannot be read; the others still are
-                yield Assessment(source, error=str(error))
-
     with _errors_shown():
+        if heatmaps is not None:
+            _make(heatmaps)
         box = open_box(from_environ())
-    refused = unread = done = 0
-    for done, assessment in enumerate(_with_progress(assessments()), start=1):  # noqa: B007
-        problems = _show(assessment, as_json)
-        refused += assessment.error is not UNSET
-        unread += bool(problems)
-    sys.exit(2 if refused == done == 1 else 1 if refused or unread else 0)
+    codes = []
+    for assessment, code in _with_progress(_assessments(box, sources, heatmaps)):
+        failed = _show(assessment, as_json)
+        codes.append(code or (FAILED if failed else 0))
+    sys.exit(UNUSABLE if codes == [UNUSABLE] else FAILED if any(codes) else 0)
 
 
-def _show(assessment: Assessment, as_json: bool) -> Sequence[str]:
-    """Prints one assessment; what failed in it goes to stderr too and is returned."""
-    from akazuba.report import failures, readable
+_Coded = tuple["Assessment", int]
+"""An assessment and the exit code that it would give alone."""
 
-    if as_json:
-        click.echo(msgspec.json.encode(assessment))
-    elif assessment.error is UNSET:
-        click.echo(readable(assessment))
+
+def _assessments(box: Box, sources: Sequence[str], heatmaps: Path | None) -> Iterator[_Coded]:
+    """Every case of every source; a source that cannot be read gives one with its error."""
+    from akazuba.intake.cases import read_cases
+    from akazuba.records import Assessment
+
+    for source in sources:
+        try:
+            for line in read_cases(source):
+                yield _assessed(box, line, heatmaps)
+        except InputError as error:
+            yield Assessment(error.item, error=str(error)), UNUSABLE
+
+
+def _assessed(box: Box, line: CaseLine, heatmaps: Path | None) -> _Coded:
+    """Assesses one case. The one place where a fault of ours is caught: it must not cost the other
+    patients of a batch their assessment, and its own patient is shown as not assessed.
+    """
+    from akazuba.consult import assess
+    from akazuba.records import Assessment
+    from akazuba.report import harmless
+
+    try:
+        assessment = assess(box, line, heatmaps)
+    except AkazubaError as error:
+        return Assessment(line.case_id, error=str(error)), FAILED
+    except Exception as fault:
+        for text in traceback.format_exc().splitlines():
+            click.echo(harmless(text), err=True)
+        error_text = f"internal fault: expected an assessment, found {fault!r}"
+        return Assessment(line.case_id, error=error_text), FAILED
+    return assessment, UNUSABLE if assessment.error else 0
+
+
+def _show(assessment: Assessment, as_json: bool) -> bool:
+    """Prints one assessment, and to stderr what failed in it; whether something did."""
+    from akazuba.report import failures, json_line, one_line, readable
+
+    _print(json_line(assessment) if as_json else readable(assessment))
     problems = failures(assessment)
     for problem in problems:
-        click.echo(f"error: {assessment.case_id}: {problem}", err=True)
-    return problems
+        click.echo(f"error: {one_line(problem)}", err=True)
+    return bool(problems)
 
 
-def _with_progress(assessments: Iterable[Assessment]) -> Iterator[Assessment]:
+def _print(text: str | bytes) -> None:
+    """Prints to stdout. A reader that went away ends the process quietly (click sees to that)."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        _fail(f"standard output: expected room to write, found {why_not_opened(problem)}", FAILED)
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    """Ends the process at once: what is left to write could not be written."""
+    click.echo(f"error: {message}", err=True)
+    os._exit(code)
+
+
+def _make(folder: Path) -> None:
+    """Makes the folder for heatmaps before any work is done. Raises InputError when it cannot be used."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        found = f"{folder} ({why_not_opened(problem)})"
+        raise InputError("--heatmap", "a folder that can be written", found) from problem
+    if not os.access(folder, os.W_OK):
+        raise InputError("--heatmap", "a folder that can be written", f"{folder} (write-protected)")
+
+
+def _with_progress(assessments: Iterable[_Coded]) -> Iterator[_Coded]:
     """Counts the cases on stderr, when somebody is looking and stdout goes elsewhere."""
-    watched = sys.stderr.isatty() and not sys.stdout.isatty()
+    watched = sys.stderr is not None and sys.stderr.isatty() and not sys.stdout.isatty()
     started = time.monotonic()
     for count, assessment in enumerate(assessments, start=1):
         yield assessment
@@ -119,11 +183,25 @@ def _with_progress(assessments: Iterable[Assessment]) -> Iterator[Assessment]:
 @contextmanager
 def _errors_shown() -> Iterator[None]:
     """Turns an error of ours into `error: …` on stderr and exit code 2."""
+    from akazuba.report import one_line
+
     try:
         yield
     except AkazubaError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        click.echo(f"error: {one_line(str(error))}", err=True)
+        sys.exit(UNUSABLE)
+
+
+@contextmanager
+def _quiet_interrupt() -> Iterator[None]:
+    """Ctrl-C ends the process at once with exit code 130, in the middle of a slow import too."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.default_int_handler:  # a background job of a shell script ignores it
+        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @main.command()
@@ -135,7 +213,7 @@ def schema(name: str) -> None:
     """
     from akazuba.records import json_schema
 
-    click.echo(json.dumps(json_schema(name), indent=2))
+    _print(json.dumps(json_schema(name), indent=2))
 
 
 @main.group()
@@ -160,7 +238,7 @@ def knowledge_build(quiet: bool) -> None:
         home = from_environ().home
         terminology = open_terminology(home)
     if not quiet:
-        click.echo(f"{terminology.version} in {home}")
+        _print(f"{terminology.version} in {home}")
 
 
 @main.group()
@@ -182,7 +260,7 @@ def model_info(as_json: bool) -> None:
 
     with _errors_shown():
         facts = describe()
-    click.echo(json.dumps(facts) if as_json else _as_text(facts))
+    _print(json.dumps(facts) if as_json else _as_text(facts))
 
 
 @model.command("benchmark")
@@ -199,7 +277,7 @@ def model_benchmark(as_json: bool, runs: int) -> None:
 
     with _errors_shown():
         facts = measure(open_box(from_environ()), EXAMPLES / BENCHMARK_CASE, runs)
-    click.echo(json.dumps(facts) if as_json else _as_text(facts))
+    _print(json.dumps(facts) if as_json else _as_text(facts))
 
 
 def _as_text(facts: Mapping[str, object], indent: str = "") -> str:

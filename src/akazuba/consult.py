@@ -6,11 +6,12 @@ be read, or an engine that cannot be opened, costs the image reading and never t
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +19,7 @@ import msgspec
 
 from akazuba.diagnosis.differential import ask_next, rank
 from akazuba.diagnosis.engine import Engine, Reading, heatmap_png, open_engine
-from akazuba.errors import ArtefactError, CaseError, ImageError
+from akazuba.errors import ArtefactError, CaseError, ImageError, encodable, why_not_opened
 from akazuba.guidelines.plan import first_actions
 from akazuba.guidelines.triage import editions, triage
 from akazuba.intake.cases import CaseLine
@@ -34,6 +35,7 @@ from akazuba.records import (
     KnowledgeTable,
     ModelEvidence,
     NoteReading,
+    Picture,
     Provenance,
     Quality,
     QualityProblem,
@@ -44,11 +46,14 @@ from akazuba.terminology import Terminology, open_terminology
 
 @dataclass(frozen=True)
 class Box:
-    """What one consultation needs. `engine` is None when its files cannot be trusted; `engine_problem` says why."""
+    """What one consultation needs. `engine` is None when its files cannot be trusted; then
+    `engine_problem` says why.
+    """
 
     terminology: Terminology
     reader: Reader
     knowledge: KnowledgeTable
+    software: str
     engine: Engine | None
     engine_problem: str | None = None
 
@@ -64,13 +69,14 @@ def open_box(settings: Settings) -> Box:
         engine = open_engine(threads=settings.threads)
     except ArtefactError as error:  # the one step that a consultation can do without
         problem = str(error)
-    return Box(terminology, Reader(terminology), open_knowledge(), engine, problem)
+    software = f"akazuba {version('akazuba')}"
+    return Box(terminology, Reader(terminology), open_knowledge(), software, engine, problem)
 
 
 def assess(box: Box, line: CaseLine, heatmaps: Path | None = None) -> Assessment:
     """Assesses one case. A case that cannot be used gives an Assessment with only its `error`.
 
-    heatmaps: folder for the heatmap overlays (PNG), one for each image that was read.
+    heatmaps: folder for the heatmap overlays (PNG), one for each image that was labelled.
     """
     if line.case is None:
         return Assessment(line.case_id, error=str(line.error))
@@ -92,11 +98,8 @@ def _assess(box: Box, line: CaseLine, case: Case, heatmaps: Path | None) -> Asse
     actions = first_actions(urgency)
     clock.lap("triage")
 
-    readings = [_look(box, line, case, note, reference) for reference in case.images]
+    readings = [_look(box, line, case, note, reference, heatmaps) for reference in case.images]
     evidence = _pooled([reading.evidence for reading in readings if reading.evidence])
-    images = tuple(reading.image for reading in readings)
-    if heatmaps is not None:
-        images = tuple(_with_heatmap(line, index, image, heatmaps) for index, image in enumerate(images))
     clock.lap("images")
 
     ranking = rank(box.knowledge, findings, case.patient, case.setting, evidence, terms.ancestors)
@@ -107,12 +110,13 @@ def _assess(box: Box, line: CaseLine, case: Case, heatmaps: Path | None) -> Asse
         case_id=case.id,
         triage=urgency,
         findings=findings,
+        note_unread=None if note.understood or not case.note.strip() else note.why,
         differential=ranking.candidates,
         prediction_set=ranking.prediction_set,
         coverage=ranking.coverage,
         abstained=ranking.abstained,
         why=ranking.why,
-        images=images,
+        images=tuple(reading.image for reading in readings),
         token_attribution=next((r.token_attribution for r in readings if r.token_attribution), ()),
         ask_next=questions,
         plan=actions,
@@ -122,22 +126,27 @@ def _assess(box: Box, line: CaseLine, case: Case, heatmaps: Path | None) -> Asse
             models=dict(box.engine.digests) if box.engine else {},
             knowledge=f"{box.knowledge.version}; {terms.version}",
             guidelines=editions(),
-            software=f"akazuba {version('akazuba')}",
+            software=box.software,
             not_read=line.ignored,
         ),
         timings_ms=clock.laps_ms(),
     )
 
 
-def _look(box: Box, line: CaseLine, case: Case, note: NoteReading, reference: ImageRef) -> Reading:
+def _look(
+    box: Box, line: CaseLine, case: Case, note: NoteReading, reference: ImageRef, heatmaps: Path | None
+) -> Reading:
     """Reads one image with the engine; whatever goes wrong is said on the image, never hidden."""
     try:
         picture = load_picture(reference, line.base, line.attachments)
     except ImageError as error:
         return _unread(reference, "unreadable", str(error))
     if box.engine is None:
-        return _unread(reference, "engine", f"the image engine is not available: {box.engine_problem}")
-    return box.engine.read(picture, case.note, note.understood, case.patient.age_in_years)
+        return _unread(reference, "engine", box.engine_problem or "")
+    reading = box.engine.read(picture, case.note, note.understood, case.patient.age_in_years)
+    if heatmaps is None or not reading.image.heatmap_grid:
+        return reading
+    return replace(reading, image=_with_heatmap(line, picture, reading.image, heatmaps))
 
 
 def _unread(reference: ImageRef, check: str, message: str) -> Reading:
@@ -171,16 +180,23 @@ def _pooled(evidence: Sequence[ModelEvidence]) -> tuple[ModelEvidence, ...]:
     )
 
 
-def _with_heatmap(line: CaseLine, index: int, image: ImageReading, folder: Path) -> ImageReading:
-    """Writes the overlay of an image that was labelled and notes its path."""
-    if not image.heatmap_grid:
-        return image
-    picture = load_picture(ImageRef(image.path, image.kind), line.base, line.attachments)
-    folder.mkdir(parents=True, exist_ok=True)
+def _with_heatmap(line: CaseLine, picture: Picture, image: ImageReading, folder: Path) -> ImageReading:
+    """Writes the overlay of an image that was labelled and notes its path, or why there is none.
+
+    Its name tells apart cases of one id, pictures of one case, and equal cases beside other pictures.
+    """
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", line.case_id).strip("-")[:60] or "case"
-    path = folder / f"{stem}-{line.input_sha256[:8]}-{index + 1}.png"
-    path.write_bytes(heatmap_png(picture, image.heatmap_grid))
-    return msgspec.structs.replace(image, heatmap=str(path))
+    digest = hashlib.sha256(line.input_sha256.encode() + image.path.encode() + picture.pixels.tobytes())
+    path = folder / f"{stem}-{digest.hexdigest()[:12]}.png"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(heatmap_png(picture, image.heatmap_grid))
+    except OSError as error:
+        message = f"{path}: expected a heatmap that can be written, found {why_not_opened(error)}"
+        problem = QualityProblem("heatmap", encodable(message), remark=True)
+        quality = msgspec.structs.replace(image.quality, problems=(*image.quality.problems, problem))
+        return msgspec.structs.replace(image, quality=quality)
+    return msgspec.structs.replace(image, heatmap=encodable(str(path)))
 
 
 class _Clock:

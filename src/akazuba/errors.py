@@ -13,6 +13,20 @@ so that the command line, a batch's `error` field and the page show the same wor
 from __future__ import annotations
 
 
+def encodable(text: str) -> str:
+    r"""Text that UTF-8 can carry: a file's name may hold bytes that are none.
+
+    >>> encodable("caf\udce9.json")
+    'caf\\udce9.json'
+    """
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def why_not_opened(problem: Exception) -> str:
+    """What the system says of a file, without the file's name once more."""
+    return (problem.strerror if isinstance(problem, OSError) else None) or str(problem)
+
+
 class AkazubaError(Exception):
     """Root of the tree.
 
@@ -21,10 +35,10 @@ class AkazubaError(Exception):
     """
 
     def __init__(self, item: str, expected: str, found: str) -> None:
-        self.item = item
-        self.expected = expected
-        self.found = found
-        super().__init__(f"{item}: expected {expected}, found {found}")
+        self.item = encodable(item)
+        self.expected = encodable(expected)
+        self.found = encodable(found)
+        super().__init__(f"{self.item}: expected {self.expected}, found {self.found}")
 
 
 class InputError(AkazubaError):

@@ -382,12 +382,16 @@ class Provenance(Value, frozen=True):
 
 
 class Assessment(Value, frozen=True):
-    """What goes out for one case. A case that failed has `error` instead of the rest."""
+    """What goes out for one case. A case that failed has `error` instead of the rest.
+
+    note_unread: why nothing was concluded from the note; None when it was understood or there is none.
+    """
 
     case_id: str
     version: int = ASSESSMENT_VERSION
     triage: Triage | UnsetType = UNSET
     findings: tuple[Finding, ...] | UnsetType = UNSET
+    note_unread: str | UnsetType | None = UNSET
     differential: tuple[Candidate, ...] | UnsetType = UNSET
     prediction_set: tuple[str, ...] | UnsetType = UNSET
     coverage: float | UnsetType | None = UNSET

@@ -1,18 +1,24 @@
 """An assessment as a nurse reads it in a terminal: a function from the value to text.
 
-Every section that is empty says so or is left out on purpose; urgency always comes first, what was
-not assessed always comes before what is probable, and the review state is always shown.
+Urgency always comes first, what was not assessed before what is probable, and the review state is
+always shown. A case that failed is shown as not assessed, never left out.
+
+Ids, notes and file names come from outside: whatever could steer a terminal in them is shown as an
+escape (`harmless`), and no line is wider than `WIDTH`.
 """
 
 from __future__ import annotations
 
+import re
 import textwrap
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterable, Sequence
 
 import click
+import msgspec
 from msgspec import UNSET
 
-from akazuba.records import Assessment, Candidate, Evidence, Finding, ImageReading, Triage
+from akazuba.records import Assessment, Candidate, Evidence, Finding, ImageReading, QualityProblem, Triage
 
 WIDTH = 100
 LEVELS = {
@@ -22,27 +28,56 @@ LEVELS = {
     "unassessed": ("NOT ASSESSED: urgency unknown, treat as urgent until assessed", "white", "magenta"),
 }
 SHADES = " ░▒▓█"
+FAILED_CHECKS = ("unreadable", "engine", "heatmap")
+"""Checks of an image whose failing is a failure of the work, unlike a photo that is too dark."""
+
+_UNSAFE = re.compile("[\0-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+"""Control characters, line and paragraph separators, and what turns the direction of writing."""
+
+_PAD = "\0"
 
 
 def failures(assessment: Assessment) -> tuple[str, ...]:
-    """What could not be done for this case: its error, or the images that could not be read."""
+    """What could not be done for a case, as `ITEM: expected …, found …`; the case's id leads the item."""
     if assessment.error is not UNSET:
-        return (assessment.error,)
-    images = assessment.images or ()
-    return tuple(
-        problem.message
-        for image in images
-        for problem in image.quality.problems
-        if problem.check in ("unreadable", "engine")
-    )
+        problems = [assessment.error]
+    else:
+        checks = [problem for image in assessment.images or () for problem in image.quality.problems]
+        problems = [problem.message for problem in checks if problem.check in FAILED_CHECKS]
+    name = assessment.case_id
+    return tuple(problem if problem.startswith(f"{name}: ") else f"{name}, {problem}" for problem in problems)
+
+
+def harmless(text: str) -> str:
+    r"""Text that cannot steer a terminal; JSON stays the same JSON.
+
+    >>> harmless("c1\x1b[2J")
+    'c1\\u001b[2J'
+    """
+    return _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+
+
+def one_line(text: str) -> str:
+    """`harmless`, on one line."""
+    return harmless(" ".join(text.split()))
+
+
+def json_line(assessment: Assessment) -> bytes:
+    """One line of JSON in UTF-8, which any reader of lines keeps whole and any terminal survives."""
+    return harmless(msgspec.json.encode(assessment).decode()).encode()
 
 
 def readable(assessment: Assessment) -> str:
     """The assessment as text, with ANSI colours (click removes them where stdout is no terminal)."""
-    assert assessment.triage is not UNSET
+    assessment = msgspec.convert(_on_one_line(msgspec.to_builtins(assessment)), Assessment)
+    title = click.style(_wrapped(f" {assessment.case_id} ", " "), bold=True, reverse=True)
+    if assessment.error is not UNSET or assessment.triage is UNSET:
+        failed = _wrapped(f"    - {assessment.error or 'no assessment'}", "      ")
+        return "\n".join([title, _level("unassessed"), failed]) + "\n"
     sections = [
-        click.style(f" {assessment.case_id} ", bold=True, reverse=True),
+        title,
         _urgency(assessment.triage),
+        _note(assessment.note_unread or ""),
         _plan(assessment),
         _noted(assessment.findings or ()),
         _differential(assessment),
@@ -54,45 +89,86 @@ def readable(assessment: Assessment) -> str:
     return "\n".join(section for section in sections if section) + "\n"
 
 
+def _on_one_line(value: object) -> object:
+    """Every text of a JSON value on one line and harmless, keys too."""
+    match value:
+        case str():
+            return one_line(value)
+        case dict():
+            return {_on_one_line(key): _on_one_line(part) for key, part in value.items()}
+        case list() | tuple():
+            return [_on_one_line(part) for part in value]
+        case _:
+            return value
+
+
+def _level(level: str) -> str:
+    title, foreground, background = LEVELS[level]
+    return "  " + click.style(f" {title} ", fg=foreground, bg=background, bold=True)
+
+
 def _urgency(triage: Triage) -> str:
-    title, foreground, background = LEVELS[triage.level]
-    lines = ["  " + click.style(f" {title} ", fg=foreground, bg=background, bold=True)]
+    lines = [_level(triage.level)]
     lines += [_wrapped(f"    - {reason.because}  [{reason.source}]", "      ") for reason in triage.reasons]
     if triage.missing:
         lines.append(_wrapped("    not assessed: " + "; ".join(triage.missing), "      "))
     return "\n".join(lines)
 
 
+def _note(why_unread: str) -> str:
+    if not why_unread:
+        return ""
+    text = f"  THE NOTE WAS NOT UNDERSTOOD: {why_unread}. Nothing was concluded from it."
+    return click.style(_wrapped(text, "    "), bold=True)
+
+
 def _plan(assessment: Assessment) -> str:
+    steps = assessment.plan or ()
     return _listed(
-        "DO",
-        [
-            f"{step.action}  [{step.guideline}, {step.edition}, {step.clause}]"
-            for step in assessment.plan or ()
-        ],
+        "DO", [f"{step.action}  [{step.guideline}, {step.edition}, {step.clause}]" for step in steps]
     )
 
 
-def _noted(findings: Sequence[Finding]) -> str:
-    """What was understood, so that the nurse can correct it."""
-    groups: dict[str, list[str]] = {}
+def _noted(findings: Iterable[Finding]) -> str:
+    """What was understood, so that the nurse can correct it; not what a normal vital sign rules out."""
+    groups: dict[str, list[str]] = {
+        name: []
+        for name in ("present", "absent", "tests", "uncertain", "in the past", "others (family, contacts)")
+    }
     for finding in findings:
-        if finding.subject != "patient":
-            group = "others"
-        elif finding.temporality == "past":
-            group = "past"
-        elif finding.uncertain:
-            group = "uncertain"
-        else:
-            group = "present" if finding.present else "absent"
-        groups.setdefault(group, []).append(finding.name)
-    order = ("present", "absent", "uncertain", "past", "others")
+        if finding.source == "vitals" and not finding.present:
+            continue
+        groups[_group(finding)].append(_finding(finding.name, finding.id, finding.present, denial=""))
     lines = [
-        _wrapped(f"    {group}: " + ", ".join(dict.fromkeys(groups[group])), "      ")
-        for group in order
-        if group in groups
+        _wrapped(f"    {group}: " + ", ".join(dict.fromkeys(names)), "      ")
+        for group, names in groups.items()
+        if names
     ]
-    return "\n".join(["  UNDERSTOOD", *lines]) if lines else "  UNDERSTOOD\n    no finding"
+    return "\n".join(["  UNDERSTOOD", *(lines or ["    no finding"])])
+
+
+def _group(finding: Finding) -> str:
+    if finding.source == "test":
+        return "tests"
+    if finding.subject != "patient":
+        return "others (family, contacts)"
+    if finding.temporality == "past":
+        return "in the past"
+    if finding.uncertain:
+        return "uncertain"
+    return "present" if finding.present else "absent"
+
+
+def _finding(name: str, id_: str | None, present: bool, denial: str = "no ") -> str:
+    """A finding in the middle of a sentence.
+
+    >>> _finding("Chest pain", "HP:0100749", False), _finding("malaria-rdt test", "test:malaria-rdt", False)
+    ('no chest pain', 'malaria-rdt test negative')
+    """
+    if id_ and id_.startswith("test:"):
+        return f"{name} {'positive' if present else 'negative'}"
+    lowered = name[:1].lower() + name[1:] if name[1:2].islower() else name
+    return lowered if present else denial + lowered
 
 
 def _differential(assessment: Assessment) -> str:
@@ -105,45 +181,81 @@ def _differential(assessment: Assessment) -> str:
     late = [c for c in candidates[5:] if c.must_not_miss]
     if late:
         lines.append(_wrapped("    do not miss: " + ", ".join(_named(c) for c in late), "      "))
+    if any(c.evidence or c.evidence_against for c in candidates[:5]):
+        lines.append("    (×5: five times as common in patients with the condition as in others)")
     return "\n".join(lines)
 
 
 def _candidate(place: int, candidate: Candidate) -> list[str]:
-    mark = click.style("  do not miss", fg="red") if candidate.must_not_miss else ""
-    lines = [f"    {place}. {click.style(_named(candidate), bold=True)}{mark}"]
-    if candidate.evidence:
-        lines.append("       for:     " + _weights(candidate.evidence))
-    if candidate.evidence_against:
-        lines.append("       against: " + _weights(candidate.evidence_against))
-    lines += [f"       if {c.if_}: {c.probability:.0%}" for c in candidate.counterfactuals[:1]]
-    return lines
+    mark = "  do not miss" if candidate.must_not_miss else ""
+    first = _wrapped(f"    {place}. {_named(candidate)}{mark}", "       ")
+    lines = [click.style(first, bold=True, fg="red" if mark else None)]
+    for title, evidence in (("for:    ", candidate.evidence), ("against:", candidate.evidence_against)):
+        if evidence:
+            lines.append(_wrapped(f"       {title} {_weights(evidence)}", "                "))
+    turned = [f"       if {c.if_}: {_percent(c.probability)}" for c in candidate.counterfactuals[:1]]
+    return lines + [_wrapped(text, "         ") for text in turned]
 
 
 def _named(candidate: Candidate) -> str:
-    return f"{candidate.name} {candidate.probability:.0%}"
+    return f"{candidate.name} {_percent(candidate.probability)}"
+
+
+def _percent(share: float) -> str:
+    """Whole percent; never "0%" or "100%", which no estimate deserves.
+
+    >>> _percent(0.004), _percent(0.5), _percent(0.999)
+    ('<1%', '50%', '>99%')
+    """
+    if share < 0.01:
+        return "<1%"
+    return ">99%" if share > 0.99 else f"{share:.0%}"
 
 
 def _weights(evidence: Sequence[Evidence]) -> str:
-    shown = [f"{'' if e.present else 'no '}{e.finding} ×{e.likelihood_ratio:.2g}" for e in evidence[:4]]
-    return ", ".join(shown)
+    return ", ".join(
+        f"{_finding(e.finding, e.finding_id, e.present)} {_times(e.likelihood_ratio)}" for e in evidence[:4]
+    )
+
+
+def _times(ratio: float) -> str:
+    """A likelihood ratio in two digits, without an exponent.
+
+    >>> _times(17_234.0), _times(7.46), _times(0.068), _times(1e-5)
+    ('×17,000', '×7.5', '×0.068', '×<0.001')
+    """
+    if ratio < 0.001:
+        return "×<0.001"
+    two_digits = float(f"{ratio:.2g}")
+    return f"×{two_digits:,.0f}" if two_digits >= 10 else f"×{two_digits:g}"
 
 
 def _image(image: ImageReading) -> str:
-    lines = [f"  IMAGE {image.path} ({image.kind})"]
-    lines += [_wrapped(f"    {problem.message}", "      ") for problem in image.quality.problems]
-    if image.why and image.why not in {problem.message for problem in image.quality.problems}:
+    usable = "" if image.quality.usable else ": not assessed"
+    lines = [_wrapped(f"  IMAGE {image.path} ({image.kind}){usable}", "    ")]
+    lines += [_problem(problem) for problem in image.quality.problems]
+    if image.why and image.quality.usable:  # what makes an image unusable stands above
         lines.append(_wrapped(f"    no answer: {image.why}", "      "))
     ranked = sorted(image.labels.items(), key=lambda item: -item[1])
-    lines += [f"    {label.replace('_', ' '):<28}{share:6.1%}" for label, share in ranked]
+    lines += [_wrapped(f"    {_label(name):<28}{_percent(share):>5}", "      ") for name, share in ranked]
     if image.prediction_set and image.coverage:
-        names = ", ".join(label.replace("_", " ") for label in image.prediction_set)
-        lines.append(f"    holds the right label {image.coverage:.0%} of the time: {names}")
-    if image.heatmap_grid:
+        names = ", ".join(map(_label, image.prediction_set))
+        text = f"    the right label is among these {_percent(image.coverage)} of the time: {names}"
+        lines.append(_wrapped(text, "      "))
+    if rows := _shaded(image.heatmap_grid):
         lines.append("    where the picture speaks for the first label:")
-        lines += ["      " + row for row in _shaded(image.heatmap_grid)]
+        lines += ["      " + row for row in rows]
     if image.heatmap:
-        lines.append(f"    heatmap: {image.heatmap}")
+        lines.append(_wrapped(f"    heatmap: {image.heatmap}", "      "))
     return "\n".join(lines)
+
+
+def _problem(problem: QualityProblem) -> str:
+    return _wrapped(f"    - {problem.message}", "      ")
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ").replace("-", " ")
 
 
 def _shaded(grid: Sequence[Sequence[float]]) -> list[str]:
@@ -161,13 +273,14 @@ def _words(assessment: Assessment) -> str:
     words = sorted(assessment.token_attribution or (), key=lambda item: -abs(item.weight))[:5]
     if not words:
         return ""
-    return "  WORDS the image model leaned on: " + ", ".join(f"{w.word} {w.weight:+.2f}" for w in words)
+    weights = ", ".join(f"{w.word} {w.weight:+.2f}" for w in words)
+    return _wrapped(f"  WORDS that spoke for (+) or against (-) the image's first label: {weights}", "    ")
 
 
 def _listed(title: str, items: Sequence[str]) -> str:
-    return (
-        "\n".join([f"  {title}", *(_wrapped(f"    - {item}", "      ") for item in items)]) if items else ""
-    )
+    if not items:
+        return ""
+    return "\n".join([f"  {title}", *(_wrapped(f"    - {item}", "      ") for item in items)])
 
 
 def _footer(assessment: Assessment) -> str:
@@ -182,4 +295,9 @@ def _footer(assessment: Assessment) -> str:
 
 
 def _wrapped(text: str, indent: str) -> str:
-    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
+    """Lines of at most WIDTH columns; a wide (East Asian) character takes two."""
+    padded = "".join(
+        letter + _PAD if unicodedata.east_asian_width(letter) in "WF" else letter for letter in text
+    )
+    lines = textwrap.fill(padded, WIDTH - 1, subsequent_indent=indent, break_on_hyphens=False)
+    return lines.replace(_PAD, "")

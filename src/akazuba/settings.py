@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,6 @@ def from_environ(environ: Mapping[str, str] = os.environ) -> Settings:
 def _threads(text: str) -> int:
     from akazuba.errors import InputError
 
-    if not text.isdigit() or not 1 <= int(text) <= 64:
+    if not re.fullmatch("[0-9]{1,2}", text) or not 1 <= int(text) <= 64:
         raise InputError("AKAZUBA_THREADS", "a whole number from 1 to 64", repr(text))
     return int(text)

@@ -15,14 +15,14 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NoReturn
 
-from akazuba.errors import CaseError, InputError
+from akazuba.errors import CaseError, InputError, encodable, why_not_opened
 from akazuba.fhir import case_from_bundle
 from akazuba.intake.checks import case_from, shown
 from akazuba.records import Case
@@ -79,10 +79,10 @@ def read_cases(source: str) -> Iterator[CaseLine]:
     Raises InputError when the file as a whole cannot be used: missing, a folder, unreadable, empty,
     not text.
     """
-    item = "stdin" if source == "-" else source
+    item = "stdin" if source == "-" else encodable(source)
     base = Path() if source == "-" else Path(source).parent
     today = _today()
-    with _opened(source) as stream:
+    with _opened(source, item) as stream:
         lines = _lines(stream)
         head: list[_Line] = []
         filled: list[_Line] = []
@@ -120,21 +120,21 @@ class _Line:
 
 
 @contextmanager
-def _opened(source: str) -> Iterator[BinaryIO]:
-    if source == "-":
-        yield sys.stdin.buffer
-        return
-    path = Path(source)
-    if path.is_dir():
-        raise InputError(source, "a file", "a folder")
+def _opened(source: str, item: str) -> Iterator[BinaryIO]:
+    """The bytes of a source. Raises InputError when it cannot be opened, or not be read to its end."""
+    if source == "-" and sys.stdin is None:
+        raise InputError(item, "a case", "nothing: it is closed")
+    if "\0" in source:
+        raise InputError(item, "a file", "a name with a NUL in it")
     try:
-        stream = path.open("rb")
+        with nullcontext(sys.stdin.buffer) if source == "-" else Path(source).open("rb") as stream:
+            yield stream
     except FileNotFoundError as problem:
-        raise InputError(source, "a file", "nothing of that name") from problem
-    except (OSError, ValueError) as problem:  # ValueError: a NUL in the name
-        raise InputError(source, "a file that can be read", str(problem)) from problem
-    with stream:
-        yield stream
+        raise InputError(item, "a file", "nothing of that name") from problem
+    except IsADirectoryError as problem:
+        raise InputError(item, "a file", "a folder") from problem
+    except OSError as problem:
+        raise InputError(item, "a file that can be read", why_not_opened(problem)) from problem
 
 
 def _lines(stream: BinaryIO) -> Iterator[_Line]:
@@ -172,11 +172,9 @@ def _joined(lines: Iterator[_Line]) -> _Line:
 
 def _refuse_binary(beginning: bytes, item: str) -> None:
     """Refuses a picture, a PDF, an archive … as a whole, where every "line" would be an error."""
-    if beginning.startswith((b"\xff\xfe", b"\xfe\xff")):
+    if beginning.startswith((b"\xff\xfe", b"\xfe\xff", b"{\0", b"\0{")):
         raise InputError(item, "text in UTF-8", "text in UTF-16 (save it again as UTF-8)")
-    if b"\0" in beginning or (
-        beginning[:1] not in (b"{", b"[") and re.search(rb"[\x01-\x08\x0e-\x1f\x80-\xff]", beginning)
-    ):
+    if beginning[:1] not in (b"{", b"[") and re.search(rb"[\0-\x08\x0e-\x1f\x80-\xff]", beginning):
         raise InputError(item, "a case as text (JSON in UTF-8)", "a file that is no such text")
 
 
@@ -212,12 +210,13 @@ def _case_line(line: _Line, item: str, base: Path, today: date | None) -> CaseLi
         _refuse_too_long(line, item)
         value = _json(text, item)
         if isinstance(value, dict) and isinstance(value.get("id"), str) and value["id"]:
-            case_id = value["id"][:200].encode("utf-8", "replace").decode()
+            case_id = encodable(value["id"][:200])
         if isinstance(value, dict) and "resourceType" in value:
             reading = case_from_bundle(value)
-            attachments, ignored = reading.attachments, reading.ignored
+            attachments = reading.attachments
+            ignored = {encodable(name): count for name, count in reading.ignored.items()}
             value = {"id": item[-200:], **reading.case}
-            case_id = str(value["id"])
+            case_id = encodable(str(value["id"])[:200])
         case = case_from(value, today)
     except CaseError as error:
         return CaseLine(item, case_id, None, error, digest, base)

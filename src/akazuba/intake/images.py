@@ -20,7 +20,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
 
-from akazuba.errors import ImageError
+from akazuba.errors import ImageError, why_not_opened
 from akazuba.intake import quality, raster
 from akazuba.intake.apart import decoded_apart
 from akazuba.intake.dicom import is_dicom
@@ -81,7 +81,7 @@ def _opened(name: str, base: Path, attachments: Mapping[str, bytes]) -> Iterator
     except FileNotFoundError as problem:
         raise ImageError(name, "an image file", f"nothing at {path}") from problem
     except (OSError, ValueError) as problem:  # ValueError: a NUL in the name
-        raise ImageError(name, "an image file that can be read", str(problem)) from problem
+        raise ImageError(name, "an image file that can be read", why_not_opened(problem)) from problem
     with stream:
         yield stream
 

@@ -66,7 +66,8 @@ def problems(pixels: npt.NDArray[np.uint8], kind: str) -> tuple[QualityProblem, 
     image = Image.fromarray(pixels)
     grey = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX), dtype=np.float32)
     mean = float(grey.mean())
-    contrast = float(np.ptp(np.percentile(grey, (1, 99))))
+    shades = np.sort(grey, axis=None)  # np.percentile would import numpy.ma: 50 ms and 2 MiB
+    contrast = float(shades[round(0.99 * (shades.size - 1))] - shades[round(0.01 * (shades.size - 1))])
     sharpness = float(_laplacian(grey).var())
     noise = sharpness / max(float(grey.var()), 1e-6)
 

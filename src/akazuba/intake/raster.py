@@ -70,8 +70,8 @@ def opened(stream: BinaryIO, name: str) -> ImageFile:
 def refuse_too_large(name: str, width: int, height: int) -> None:
     """Raises ImageError for a declared size over the limit, before anything of it is decoded."""
     if width * height > MAX_PIXELS:
-        found = f"{width} x {height}, {width * height / 1e6:.0f} megapixels"
-        raise ImageError(name, f"at most {MAX_PIXELS / 1e6:.0f} megapixels", found)
+        found = f"{width} x {height} = {width * height:,}"
+        raise ImageError(name, f"at most {MAX_PIXELS:,} pixels", found)
 
 
 def cost(image: ImageFile) -> int:

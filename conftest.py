@@ -1,4 +1,4 @@
-"""Leaves the examples in training's docstrings out where torch is not installed (./bootstrap train adds it)."""
+"""Without torch (`./bootstrap train` adds it), the examples in training's docstrings are left out."""
 
 import importlib.util
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -13,11 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from akazuba import consult
+from akazuba import consult, imaging
 from akazuba.cli import EXAMPLES
 from akazuba.consult import Box, assess, open_box
 from akazuba.diagnosis import artefacts
-from akazuba.errors import CaseError
+from akazuba.diagnosis.engine import Engine
+from akazuba.errors import ArtefactError, CaseError
 from akazuba.intake.cases import CaseLine, parse_case, read_cases
 from akazuba.records import Assessment
 from akazuba.settings import Settings
@@ -88,7 +90,7 @@ def test_urgency_does_not_depend_on_any_model(
         (victim if harm == "missing" else manifest).unlink()
     monkeypatch.setattr(artefacts, "SHIPPED", models)
     harmed = open_box(Settings(terminology_home))
-    assert harmed.engine is None
+    assert isinstance(harmed.engine, ArtefactError)
     for line in examples():
         with_model, without = assess(box, line), assess(harmed, line)
         assert without.triage == with_model.triage
@@ -100,6 +102,34 @@ def test_urgency_does_not_depend_on_any_model(
             assert str(models) in (image.why or "")
             assert image.labels == {}
     harmed.terminology.close()
+
+
+def test_a_model_that_fails_while_it_runs_costs_its_image_and_nothing_else(
+    box: Box, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ArtefactError("skin-photo.image.onnx", "a graph that runs", "out of memory")
+
+    monkeypatch.setattr(Engine, "read", fails)
+    line = line_of({"id": "c1", "vitals": {**NORMAL, "heart_rate_bpm": 180}, "images": [SKIN]})
+    answer = assess(box, line)
+    assert answer.triage
+    assert answer.triage.level == "red"
+    assert answer.images
+    assert "out of memory" in (answer.images[0].why or "")
+    assert answer.images[0].labels == {}
+
+
+def test_an_engine_that_names_conditions_unknown_to_the_knowledge_is_not_used(
+    terminology_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = consult.open_knowledge()
+    fewer = replace(known, conditions=known.conditions[:3])
+    monkeypatch.setattr(consult, "open_knowledge", lambda: fewer)
+    opened = open_box(Settings(terminology_home))
+    assert isinstance(opened.engine, ArtefactError)
+    assert "actinic-keratosis" in str(opened.engine)
+    opened.terminology.close()
 
 
 @pytest.mark.parametrize("image", ["absent.jpg", "skin-arm.json", ".", "/dev/zero", "synthetic-too-dark.jpg"])
@@ -138,7 +168,7 @@ def test_a_heatmap_that_cannot_be_written_is_said_and_costs_nothing_else(
     def disk_full(*_: object) -> bytes:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(consult, "heatmap_png", disk_full)
+    monkeypatch.setattr(imaging, "heatmap_png", disk_full)
     line = line_of({"id": "c1", "images": [SKIN], "note": "mole on the arm", "patient": {"age_years": 50}})
     without = assess(box, line)
     assert without.images

@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import quote
 
-from akazuba.errors import ArtefactError, CaseError
+from akazuba.errors import ArtefactError, CaseError, why_not_opened
 
 FORMAT = 1
 """Raised when the tables or the normalisation of phrases change, so that an old file is left alone."""
@@ -38,26 +38,8 @@ LABEL, EXACT, NARROW, RELATED = range(4)
 mean more than the term ("Growth abnormality"), the second too many things ("MS", "ID")."""
 
 STOP_WORDS = frozenset(
-    (
-        *(
-            "a",
-            "an",
-            "the",
-            "this",
-            "that",
-            "some",
-            "any",
-            "my",
-            "his",
-            "her",
-            "hers",
-            "their",
-            "your",
-            "our",
-            "its",
-        ),
-        *("of", "in", "on", "at", "to", "from", "with", "is", "are", "was", "were", "be", "been", "being"),
-    )
+    "a an the this that some any my his her hers their your our its "  # noqa: SIM905 - reads as a line
+    "of in on at to from with is are was were be been being".split()
 )
 """Words without which a phrase still says the same: "pain in the chest" and "chest is painful"."""
 
@@ -361,7 +343,9 @@ def open_terminology(home: Path) -> Terminology:
         try:
             _build(path, version, obo, local)
         except OSError as error:
-            raise ArtefactError(str(path), "a folder that can be written", str(error)) from error
+            raise ArtefactError(
+                f"data folder {home}", "one that can be written", why_not_opened(error)
+            ) from error
         if not _is_sound(path, version):
             raise ArtefactError(str(path), f"the terms of {version}", "a damaged file, just built")
     return Terminology(path, version)

@@ -95,6 +95,11 @@ class Engine:
         self.digests: Mapping[str, str] = {name: file.sha256 for name, file in manifest.files.items()}
         """File name -> SHA-256 of everything that can shape an answer; for an assessment's provenance."""
 
+        self.conditions = frozenset(
+            id_ for model in models.values() for id_ in model.kind.conditions.values()
+        )
+        """Ids of the conditions for which it can give evidence."""
+
     @property
     def kinds(self) -> tuple[str, ...]:
         """The image kinds that it reads."""

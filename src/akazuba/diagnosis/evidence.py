@@ -156,6 +156,31 @@ def _clipped(log_lr: Floats) -> Floats:
 # --- models -------------------------------------------------------------------------------------
 
 
+def pooled(evidence: Sequence[ModelEvidence]) -> tuple[ModelEvidence, ...]:
+    """One evidence for each model: several images of one lesion are no independent witnesses, so
+    their log likelihood ratios are averaged, not added.
+
+    >>> a = ModelEvidence("skin", {"melanoma": 4.0}, reads_note=True)
+    >>> b = ModelEvidence("skin", {"melanoma": 1.0}, reads_note=True)
+    >>> pooled([a, b])[0].likelihood_ratios
+    {'melanoma': 2.0}
+    """
+    by_model: dict[str, list[ModelEvidence]] = {}
+    for item in evidence:
+        by_model.setdefault(item.model, []).append(item)
+    return tuple(
+        ModelEvidence(
+            model,
+            {
+                name: float(np.exp(np.mean([np.log(item.likelihood_ratios[name]) for item in items])))
+                for name in items[0].likelihood_ratios
+            },
+            items[0].reads_note,
+        )
+        for model, items in by_model.items()
+    )
+
+
 def with_model(
     weights: Sequence[Weight],
     model: ModelEvidence,

@@ -49,6 +49,7 @@ class Graph:
     """
 
     def __init__(self, path: Path, inputs: tuple[str, ...], *, shared: bool) -> None:
+        self._path = path
         options = ort.SessionOptions()
         options.use_per_session_threads = not shared
         options.log_severity_level = 3
@@ -64,4 +65,8 @@ class Graph:
             raise ArtefactError(str(path), f"inputs {', '.join(inputs)}", ", ".join(found))
 
     def __call__(self, **inputs: Array) -> list[npt.NDArray[np.float32]]:
-        return cast("list[npt.NDArray[np.float32]]", self._session.run(None, inputs))
+        """Raises ArtefactError when the graph cannot be run on these inputs."""
+        try:
+            return cast("list[npt.NDArray[np.float32]]", self._session.run(None, inputs))
+        except Exception as error:  # as above
+            raise ArtefactError(self._path.name, "a graph that runs", str(error)) from error

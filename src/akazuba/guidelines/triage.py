@@ -333,7 +333,7 @@ def _gaps(patient: _Situation, case: Case, findings: Sequence[Finding], note_und
     if patient.pregnant == Truth.YES and None in (case.vitals.systolic_mmhg, case.vitals.diastolic_mmhg):
         gaps.append("blood pressure (pregnant)")
     if case.note.strip() and not note_understood:
-        gaps.append("the note (its language is not one that this box reads)")
+        gaps.append("the note (it was not understood)")
     elif not any(
         f.source in ("note", "nurse") and f.subject == "patient" and f.id != PREGNANCY[0] for f in findings
     ):

@@ -14,12 +14,13 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import os
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -38,37 +39,41 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one run instead of five")
     parser.add_argument("--json", action="store_true", help="end with one JSON object")
     arguments = parser.parse_args()
-
-    cases, name = case_set(100)
-    runs = [run(cases) for _ in range(1 if arguments.quick else 5)]
-    [failed] = {failed for _, _, failed in runs}
-    seconds = statistics.median(seconds for seconds, _, _ in runs)
-    facts = {
-        "case_set": name,
-        "n": len(cases),
-        "images": sum(len(case.get("images", ())) for case in cases),
-        "runs": len(runs),
-        "failed": failed,
-        "assess_cases_per_s": round(len(cases) / seconds, 1),
-        "assess_seconds": round(seconds, 2),
-        "assess_peak_rss_mb": round(max(peak for _, peak, _ in runs), 1),
-    }
+    facts = measured(DATA if DATA.is_dir() else None, runs=1 if arguments.quick else 5)
     for key, value in facts.items():
         print(f"{key:22} {value}")
     if arguments.json:
         print(json.dumps(facts))
 
 
-def case_set(size: int) -> tuple[list[dict[str, object]], str]:
-    if not DATA.is_dir():
+def measured(data: Path | None, runs: int, size: int = 100) -> dict[str, str | float]:
+    """data: folder of the development data, or None for the built-in examples."""
+    cases, name = case_set(data, size)
+    done = [run(cases) for _ in range(runs)]
+    [failed] = {failed for _, _, failed in done}
+    seconds = statistics.median(seconds for seconds, _, _ in done)
+    return {
+        "assess_case_set": name,
+        "assess_n": len(cases),
+        "assess_images": sum(len(case.get("images", ())) for case in cases),
+        "assess_runs": runs,
+        "assess_failed": failed,
+        "assess_seconds": round(seconds, 2),
+        "assess_cases_per_s": round(len(cases) / seconds, 1),
+        "assess_peak_rss_mb": round(max(peak for _, peak, _ in done), 1),
+    }
+
+
+def case_set(data: Path | None, size: int) -> tuple[list[dict[str, Any]], str]:
+    if data is None:
         examples = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(EXAMPLES.glob("*.json"))]
         for case in examples:
             for image in case.get("images", ()):
                 image["path"] = str(EXAMPLES / image["path"])
         cases = [{**examples[i % len(examples)], "id": f"c{i}"} for i in range(size)]
         return cases, "built-in synthetic examples (../shared/data is absent)"
-    skin = rows("padufes_skin_clinical")[: size // 2]
-    chest = rows("cxr_paediatric_pneumonia")
+    skin = rows(data / "padufes_skin_clinical")[: size // 2]
+    chest = rows(data / "cxr_paediatric_pneumonia")
     chest = chest[:: len(chest) // (size - size // 2)][: size - size // 2]
     cases = [
         {
@@ -76,7 +81,7 @@ def case_set(size: int) -> tuple[list[dict[str, object]], str]:
             "patient": {"age_years": float(row["age"])} if row.get("age") else {"age_years": 3},
             "note": row.get("note") or "Fever and cough for 3 days, breathing fast. No convulsions.",
             "vitals": VITALS,
-            "images": [{"path": str(DATA / folder / row["file"]), "kind": kind}],
+            "images": [{"path": str((data / folder / row["file"]).resolve()), "kind": kind}],
         }
         for folder, kind, chosen in (
             ("padufes_skin_clinical", "skin-photo", skin),
@@ -87,28 +92,33 @@ def case_set(size: int) -> tuple[list[dict[str, object]], str]:
     return cases, "development photos and films (padufes_skin_clinical, cxr_paediatric_pneumonia)"
 
 
-def rows(folder: str) -> list[dict[str, str]]:
-    with (DATA / folder / "labels.csv").open(encoding="utf-8", newline="") as lines:
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "labels.csv").open(encoding="utf-8", newline="") as lines:
         return list(csv.DictReader(lines))
 
 
-def run(cases: list[dict[str, object]]) -> tuple[float, float, int]:
-    """Seconds, peak MiB and number of failed cases of one `akazuba assess`."""
+COMMAND = """
+import atexit, sys
+from akazuba.cli import main
+from akazuba.speed import peak_rss_mib
+atexit.register(lambda: print(peak_rss_mib(), file=sys.stderr))
+main()
+"""
+
+
+def run(cases: list[dict[str, Any]]) -> tuple[float, float, int]:
+    """Seconds, peak MiB and number of failed cases of one `akazuba assess` in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "cases.ndjson", Path(folder) / "out.ndjson"
+        source = Path(folder) / "cases.ndjson"
         source.write_text("".join(json.dumps(case) + "\n" for case in cases), encoding="utf-8")
-        command = [sys.executable, "-m", "akazuba", "assess", str(source), "--json", "--no-llm"]
+        command = [sys.executable, "-c", COMMAND, "assess", str(source), "--json", "--no-llm"]
         start = time.perf_counter()
-        with target.open("wb") as out:
-            pid = os.posix_spawn(
-                sys.executable, command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, out.fileno(), 1)]
-            )
-            _, _, usage = os.wait4(pid, 0)
+        done = subprocess.run(command, capture_output=True, check=True, text=True)
         seconds = time.perf_counter() - start
-        answers = [json.loads(line) for line in target.read_text(encoding="utf-8").splitlines()]
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
     if [answer["case_id"] for answer in answers] != [case["id"] for case in cases]:
         raise SystemExit("error: assess: expected one answer a case in input order, found another list")
-    return seconds, usage.ru_maxrss / 1024, sum("error" in answer for answer in answers)
+    return seconds, float(done.stderr.split()[-1]), sum("error" in answer for answer in answers)
 
 
 if __name__ == "__main__":

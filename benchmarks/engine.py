@@ -28,6 +28,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import assess
 import numpy as np
 from PIL import Image
 
@@ -45,7 +46,7 @@ NOTE = (
 COVERAGE = 0.9
 
 CHILD = """
-import json, resource, sys, time
+import json, sys, time
 start = time.perf_counter()
 import numpy as np
 from PIL import Image
@@ -63,7 +64,8 @@ for _ in range(runs):
     reading = engine.read(Picture(path, "skin-photo", pixels), note, True, 61.0, explain=explain)
     times.append((time.perf_counter() - start) * 1e3)
 assert reading.image.quality.usable, reading.image.why
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+status = open("/proc/self/status").read()
+peak = int(status.split("VmHWM:")[1].split()[0]) / 1024
 print(json.dumps({"open_ms": opened * 1e3, "times": times, "peak": peak}))
 """
 
@@ -81,6 +83,8 @@ def main() -> None:
     record = json.loads(RECORD.read_text(encoding="utf-8"))
     facts: dict[str, Any] = {}
     facts |= speed(50 if arguments.quick else 300)
+    facts |= consultation(50 if arguments.quick else 300)
+    facts |= assess.measured(data, runs=1 if arguments.quick else 5)
     facts |= sizes()
     facts |= skin(record["skin-photo"], data)
     facts |= chest(record["chest-xray"], data, arguments.quick)
@@ -117,6 +121,15 @@ def speed(runs: int) -> dict[str, Any]:
             facts[f"open_ms{name}"] = round(found["open_ms"], 1)
             facts[f"peak_rss_mb{name}"] = round(found["peak"], 1)
     return facts
+
+
+def consultation(runs: int) -> dict[str, Any]:
+    """The whole of `akazuba assess` for one synthetic skin case, explanations included (parsed case to
+    assessment), and the peak memory of that process.
+    """
+    command = [sys.executable, "-m", "akazuba", "model", "benchmark", "--json", "--runs", str(runs)]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return {f"consult_{key}": found[key] for key in ("latency_ms_p50", "latency_ms_p95", "peak_rss_mb")}
 
 
 def sizes() -> dict[str, Any]:

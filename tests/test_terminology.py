@@ -133,7 +133,7 @@ def test_without_hpo_the_sentence_says_what_is_missing(
 
 def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    with pytest.raises(ArtefactError, match="data folder .*file: expected one that can be written"):
+    with pytest.raises(ArtefactError, match=r"data folder .*file: expected one that can be written"):
         open_terminology(tmp_path / "file")
 
 

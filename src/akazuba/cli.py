@@ -227,18 +227,19 @@ def knowledge() -> None:
 @knowledge.command("build")
 @click.option("--quiet", is_flag=True, help="Print nothing.")
 def knowledge_build(quiet: bool) -> None:
-    """Compile the terminology (HPO and our own terms) into the data folder; done once.
+    """Compile the terminology (HPO and our own terms) into the data folder, once, and check the knowledge.
 
     Example: akazuba knowledge build
     """
+    from akazuba.knowledge import open_knowledge, origin
     from akazuba.settings import from_environ
     from akazuba.terminology import open_terminology
 
     with _errors_shown():
         home = from_environ().home
-        terminology = open_terminology(home)
+        terminology, table = open_terminology(home), open_knowledge()
     if not quiet:
-        _print(f"{terminology.version} in {home}")
+        _print(f"terms: {terminology.version} in {home}\nknowledge: {origin(table)}")
 
 
 @main.group()

@@ -21,7 +21,7 @@ from akazuba.guidelines.triage import editions, triage
 from akazuba.imaging import look
 from akazuba.intake.cases import CaseLine
 from akazuba.intake.coded import coded_findings
-from akazuba.knowledge import open_knowledge
+from akazuba.knowledge import open_knowledge, origin
 from akazuba.language.reader import Reader
 from akazuba.records import Assessment, Case, KnowledgeTable, Provenance
 from akazuba.settings import Settings
@@ -113,7 +113,7 @@ def _assess(box: Box, line: CaseLine, case: Case, heatmaps: Path | None) -> Asse
         provenance=Provenance(
             input_sha256=line.input_sha256,
             models=box.engine.digests if isinstance(box.engine, Engine) else {},
-            knowledge=f"{box.knowledge.version}; {terms.version}",
+            knowledge=f"{origin(box.knowledge)}; {terms.version}",
             guidelines=editions(),
             software=box.software,
             not_read=line.ignored,

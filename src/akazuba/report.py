@@ -288,6 +288,10 @@ def _footer(assessment: Assessment) -> str:
     if assessment.provenance and assessment.provenance.not_read:
         counts = ", ".join(f"{count} {what}" for what, count in assessment.provenance.not_read.items())
         lines.append(_wrapped(f"  NOT READ of the input: {counts}", "    "))
+    if assessment.provenance and assessment.provenance.knowledge:
+        lines.append(
+            click.style(_wrapped(f"  Knowledge: {assessment.provenance.knowledge}.", "    "), dim=True)
+        )
     total = assessment.timings_ms["total"] if assessment.timings_ms else 0.0
     review = "Not reviewed by a clinician. A suggestion: the clinician decides and signs."
     lines.append(click.style(f"  {review} ({total:.0f} ms)", dim=True))

@@ -138,6 +138,12 @@ def verified_share(table: KnowledgeTable) -> float:
     return verified / len(table.conditions)
 
 
+def origin(table: KnowledgeTable) -> str:
+    """Version and verified share in words, as an assessment shows them."""
+    share = f"{verified_share(table):.0%} of {len(table.conditions)} conditions"
+    return f"{table.version} ({share} cite a source that was opened)"
+
+
 Row = TypeVar("Row", bound=Value)
 
 

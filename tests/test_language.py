@@ -456,3 +456,29 @@ def test_the_longest_note_is_read_in_a_moment(reader: Reader, piece: str) -> Non
     start = time.perf_counter()
     reader.read(note, "en")
     assert time.perf_counter() - start < 3
+
+
+@pytest.mark.parametrize(
+    ("note", "present", "absent"),
+    [
+        (
+            "Skin lesion on the neck. It has grown, it has changed, it has bled, it is raised.",
+            {"HP:0011355", "AKZ:0000043", "AKZ:0000044", "AKZ:0000045", "AKZ:0000046"},
+            set(),
+        ),
+        (
+            "Skin lesion on the thigh. No growth, no recent change, no bleeding, no elevation.",
+            {"HP:0011355"},
+            {"AKZ:0000043", "AKZ:0000044", "AKZ:0000045", "AKZ:0000046", "HP:0001892"},
+        ),
+        ("Mole on the back, heavy bleeding from the vagina.", {"HP:0003764", "AKZ:0000003"}, set()),
+        ("Weight has changed, voice raised, child has grown.", set(), set()),
+    ],
+)
+def test_what_is_said_of_a_skin_lesion_is_read_as_said_of_it_and_of_nothing_else(
+    reader: Reader, note: str, present: set[str], absent: set[str]
+) -> None:
+    findings = reader.read(note, "en").findings
+    lesion_words = {f"AKZ:{number:07}" for number in (43, 44, 45, 46)}
+    assert {f.id for f in findings if f.present} & (lesion_words | present) == present
+    assert {f.id for f in findings if not f.present} == absent

@@ -89,6 +89,11 @@ def english_lexicon() -> Lexicon:
     return Lexicon(_data("lay_lexicon_en.tsv"))
 
 
+def english_lesion_words() -> Lexicon:
+    """What single words mean in a note that names a skin lesion ("it has grown, it bled")."""
+    return Lexicon(_data("lesion_words_en.tsv"))
+
+
 class Combinations:
     """Pairs of words, in any order, that make a finding when they stand near each other."""
 
@@ -135,28 +140,36 @@ class Matcher:
         self._combinations = english_combinations()
         self._danger = english_danger_words()
 
-    def matches(self, tokens: Sequence[Token]) -> list[Match]:
-        """Findings in the order of the note, none inside another."""
+    def matches(self, tokens: Sequence[Token], topic: Lexicon | None = None) -> list[Match]:
+        """Findings in the order of the note, none inside another.
+
+        topic: phrases of what the note is about; they go before all others of the same words.
+        """
         found: list[Match] = []
         for run in _runs(tokens):
-            chosen = _longest(self._candidates(tokens, run), tokens)
+            chosen = _longest(self._candidates(tokens, run, topic), tokens)
             chosen += self._shared_words(tokens, run, chosen)
             found += chosen
             found += self._danger_words(tokens, run, chosen)
         named = [match for match in found if match.ids != (NOTHING,)]
         return sorted(named, key=lambda match: (match.first, match.last))
 
-    def _candidates(self, tokens: Sequence[Token], run: Sequence[int]) -> Iterator[Match]:
+    def _candidates(
+        self, tokens: Sequence[Token], run: Sequence[int], topic: Lexicon | None
+    ) -> Iterator[Match]:
         for begin in range(len(run)):
             key = exact = ""
             for length, place in enumerate(run[begin : begin + LONGEST_PHRASE], start=1):
                 key = f"{key} {tokens[place].stem}" if key else tokens[place].stem
                 exact = f"{exact} {tokens[place].word}" if exact else tokens[place].word
-                lay = self._lexicon.ids(key, exact)
-                formal = self._terminology.phrase(key)
-                if ids := lay or formal:
+                names = [
+                    topic.ids(key, exact) if topic else None,
+                    self._lexicon.ids(key, exact),
+                    self._terminology.phrase(key),
+                ]
+                if ids := next(filter(None, names), None):
                     yield Match(run[begin], place + 1, length, ids)
-                if lay is None and formal is None:
+                if all(name is None for name in names):
                     break
             for length in (2, 3):
                 window = run[begin : begin + length]

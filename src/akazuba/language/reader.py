@@ -8,7 +8,7 @@ from msgspec import structs
 
 from akazuba.language.context import Context, read_contexts
 from akazuba.language.english import common_words, why_not_english
-from akazuba.language.matching import DANGER_WORD, Match, Matcher, english_lexicon
+from akazuba.language.matching import DANGER_WORD, Match, Matcher, english_lesion_words, english_lexicon
 from akazuba.language.times import find_times
 from akazuba.language.tokens import Gap, Token, tokenise
 from akazuba.language.triggers import english_roles, english_triggers
@@ -44,6 +44,10 @@ LIFELONG = frozenset({"HP:0000822", "HP:0000819", "HP:0002099", "AKZ:0000062", "
 """Hypertension, diabetes, asthma, HIV, sickle cell disease: a history of one means that it is there."""
 
 
+LESIONS = frozenset({"HP:0011355", "HP:0003764", "AKZ:0000096"})
+"""Localized skin lesion, nevus, dark spot: in their note "it has grown" is said of the skin."""
+
+
 class Reader:
     """Reads notes in English.
 
@@ -60,6 +64,7 @@ class Reader:
         self._terminology = terminology
         self._lexicon = english_lexicon()
         self._matcher = Matcher(terminology, self._lexicon)
+        self._lesion_words = english_lesion_words()
         self._triggers, self._roles = english_triggers(), english_roles()
         self._common = common_words()
 
@@ -78,6 +83,8 @@ class Reader:
         if why_not := why_not_english(note, tokens, self._common, self._knows_word):
             return NoteReading((), understood=False, why=why_not)
         matches = self._matcher.matches(tokens)
+        if any(not LESIONS.isdisjoint(self._terminology.ancestors(id_)) for m in matches for id_ in m.ids):
+            matches = self._matcher.matches(tokens, self._lesion_words)
         contexts = read_contexts(tokens, matches, find_times(note), self._triggers, self._roles)
         mentions = [
             self._finding(note, tokens, match, term, context)

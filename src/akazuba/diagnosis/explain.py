@@ -89,7 +89,8 @@ def heatmap_png(picture: Picture, grid: tuple[tuple[float, ...], ...], longest_s
     greatest weight gets the strongest colour.
     """
     image = Image.fromarray(picture.pixels).convert("L")
-    image.thumbnail((longest_side, longest_side))
+    scale = longest_side / max(image.size)  # a film of 128 px would be a stamp on the screen
+    image = image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))))
     grey = np.asarray(image, np.float32)[:, :, None]
     weights = np.asarray(grid, np.float32)
     weights = weights / max(1e-9, float(np.abs(weights).max()))

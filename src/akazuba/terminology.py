@@ -16,7 +16,7 @@ import sqlite3
 import sys
 import tempfile
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from importlib import resources
@@ -27,6 +27,9 @@ from typing import Self
 from urllib.parse import quote
 
 from akazuba.errors import ArtefactError, CaseError, why_not_opened
+
+Ancestors = Callable[[str], frozenset[str]]
+"""Term id -> the ids of everything that it is a kind of (`Terminology.ancestors`, or a test's own)."""
 
 FORMAT = 1
 """Raised when the tables or the normalisation of phrases change, so that an old file is left alone."""
@@ -246,6 +249,11 @@ def _insert(db: sqlite3.Connection, stanza: _Stanza) -> None:
     db.executemany("INSERT INTO link VALUES (?, ?)", ((stanza.id, parent) for parent in stanza.parents))
     names = ((normalise(text), stanza.id, rank) for rank, text in stanza.names)
     db.executemany("INSERT INTO name VALUES (?, ?, ?)", (name for name in names if name[0]))
+
+
+def kinds_of(id_: str, ancestors: Ancestors) -> frozenset[str]:
+    """The finding and everything it is a kind of; a test's or a lab's id is a kind of nothing."""
+    return ancestors(id_) | {id_} if id_.startswith(("HP:", "AKZ:")) else frozenset((id_,))
 
 
 class Terminology:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from akazuba.diagnosis.evidence import Ancestors, Columns, Floats, Weight, columns_of, weigh, with_model
+from akazuba.diagnosis.evidence import Columns, Floats, Weight, columns_of, weigh, with_model
 from akazuba.records import (
     AGE_BANDS_YEARS,
     MALARIA_ZONES,
@@ -32,6 +32,7 @@ from akazuba.records import (
     Patient,
     Setting,
 )
+from akazuba.terminology import Ancestors
 
 OTHER_FLOOR = 0.05
 """Least prior of "none of these", however common the listed conditions are for an age (our choice)."""

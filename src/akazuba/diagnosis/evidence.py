@@ -12,7 +12,7 @@ How findings meet the knowledge table (by is-a; `kinds` are a finding and all th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +20,9 @@ import numpy.typing as npt
 
 from akazuba.errors import ArtefactError
 from akazuba.records import Evidence, Finding, KnowledgeTable, ModelEvidence
+from akazuba.terminology import Ancestors, kinds_of
 
 Floats = npt.NDArray[np.float64]
-Ancestors = Callable[[str], frozenset[str]]
-"""Term id -> the ids of everything that it is a kind of."""
 
 LOG_CLIP = float(np.log(100.0))
 """No single finding moves the odds by more than 100 (our guard against figures from memory)."""
@@ -67,11 +66,6 @@ class Columns:
     def ruled_out_by(self, id_: str) -> list[int]:
         """Columns that an absent finding rules out."""
         return [column for column, kinds in enumerate(self.kinds) if id_ in kinds]
-
-
-def kinds_of(id_: str, ancestors: Ancestors) -> frozenset[str]:
-    """The finding and everything it is a kind of; a test is a kind of nothing."""
-    return ancestors(id_) | {id_} if id_.startswith(("HP:", "AKZ:")) else frozenset((id_,))
 
 
 def columns_of(table: KnowledgeTable, ancestors: Ancestors) -> Columns:

@@ -10,16 +10,16 @@ signs are there and the patient's age and pregnancy fit. Both are rows that a cl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
 
+from akazuba.datafile import read_rows, refuse_repeats
 from akazuba.errors import ArtefactError
 from akazuba.records import Consciousness, Level, Value
 
@@ -152,19 +152,16 @@ class _File(Value, frozen=True):
     rules: tuple[msgspec.Raw, ...]
 
 
-Row = TypeVar("Row", bound=Value)
-
-
 def read_chart(text: bytes, file: str) -> Chart:
     """Checks a chart file. Raises ArtefactError that names the file and the row."""
     try:
         raw = msgspec.json.decode(text, type=_File)
     except msgspec.DecodeError as problem:
         raise ArtefactError(file, "a triage chart", str(problem)) from problem
-    signs = tuple(_row(row, Sign, f"{file}, sign {place}") for place, row in enumerate(raw.signs, start=1))
-    rules = tuple(_row(row, Rule, f"{file}, rule {place}") for place, row in enumerate(raw.rules, start=1))
-    _refuse_repeats(file, "sign", [sign.name for sign in signs])
-    _refuse_repeats(file, "rule", [rule.id for rule in rules])
+    signs = read_rows(raw.signs, Sign, f"{file}, sign")
+    rules = read_rows(raw.rules, Rule, f"{file}, rule")
+    refuse_repeats(f"{file}, sign", (sign.name for sign in signs))
+    refuse_repeats(f"{file}, rule", (rule.id for rule in rules))
     by_name = {sign.name: sign for sign in signs}
     for rule in rules:
         unknown = [name for name in rule.signs if name not in by_name]
@@ -185,28 +182,8 @@ def read_chart(text: bytes, file: str) -> Chart:
         raw.review,
         by_name,
         rules,
-        tuple(
-            _row(row, ChartAction, f"{file}, action {place}")
-            for place, row in enumerate(raw.actions, start=1)
-        ),
+        read_rows(raw.actions, ChartAction, f"{file}, action"),
     )
-
-
-def _row(row: msgspec.Raw, kind: type[Row], item: str) -> Row:
-    try:
-        return msgspec.json.decode(row, type=kind)
-    except msgspec.DecodeError as problem:
-        content: Any = json.loads(bytes(row))
-        name = content.get("id") or content.get("name") if isinstance(content, dict) else None
-        raise ArtefactError(f"{item} ({name})", f"a sound {kind.__name__}", str(problem)) from problem
-
-
-def _refuse_repeats(file: str, what: str, names: list[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise ArtefactError(f"{file}, {what} {name}", f"each {what} once", "a repeated one")
-        seen.add(name)
 
 
 @cache

@@ -12,15 +12,13 @@ Interagency Integrated Triage Tool (WHO, ICRC, MSF) with our additions; the rule
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
 from akazuba.guidelines.chart import AgeRange, Chart, Rule, Sign, VitalTest, shipped_charts
 from akazuba.records import Case, Finding, Patient, Triage, TriageReason, Vitals
-
-Ancestors = Callable[[str], frozenset[str]]
-"""Term id -> the ids of everything that it is a kind of."""
+from akazuba.terminology import Ancestors, kinds_of
 
 GREEN_NEEDS = ("heart_rate_bpm", "respiratory_rate_bpm", "temperature_c", "spo2_percent", "consciousness")
 """The vital signs of the charts' step 3; without one of them nobody is green."""
@@ -142,12 +140,12 @@ class _Situation:
         # What a measurement implies is left to the charts' own thresholds, which read the measurement.
         own = [f for f in findings if f.subject == "patient" and f.source != "vitals"]
         self._present = [
-            (finding, _kinds(finding.id, ancestors))
+            (finding, kinds_of(finding.id, ancestors))
             for finding in own
             if finding.present and _recent(finding)
         ]
         self._doubted = [
-            (finding, _kinds(finding.id, ancestors))
+            (finding, kinds_of(finding.id, ancestors))
             for finding in own
             if not finding.present and finding.uncertain and finding.temporality == "current"
         ]
@@ -232,7 +230,7 @@ class _Situation:
 
     def _denied(self, id_: str) -> bool:
         """Whether the finding, or something more general, was looked for and is absent."""
-        return bool(_kinds(id_, self._ancestors) & self._absent)
+        return bool(kinds_of(id_, self._ancestors) & self._absent)
 
     def _is_pregnant(self, case: Case) -> _Answer:
         patient = case.patient
@@ -247,11 +245,6 @@ class _Situation:
         if stated or (fertile and not ruled_out):
             return _Answer(Truth.MAYBE, "pregnancy not known")
         return _NO
-
-
-def _kinds(id_: str, ancestors: Ancestors) -> frozenset[str]:
-    """The finding and everything it is a kind of; a test's or a lab's id is a kind of nothing."""
-    return ancestors(id_) | {id_} if id_.startswith(("HP:", "AKZ:")) else frozenset((id_,))
 
 
 def _recent(finding: Finding) -> bool:

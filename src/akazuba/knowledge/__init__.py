@@ -7,15 +7,15 @@ The file is read once into immutable arrays; nothing here ranks. Figures without
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import resources
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 
+from akazuba.datafile import read_rows, refuse_repeats
 from akazuba.errors import ArtefactError
 from akazuba.records import AGE_BANDS_YEARS, MALARIA_ZONES, Condition, KnowledgeTable, Value
 
@@ -87,11 +87,11 @@ def read_knowledge(text: bytes, file: str) -> KnowledgeTable:
         raw = msgspec.json.decode(text, type=_File)
     except msgspec.DecodeError as problem:
         raise ArtefactError(file, "a knowledge file", str(problem)) from problem
-    findings = [_row(row, _FindingRow, f"{file}, finding {n}") for n, row in enumerate(raw.findings, 1)]
-    rows = [_row(row, _ConditionRow, f"{file}, condition {n}") for n, row in enumerate(raw.conditions, 1)]
-    _refuse_repeats(f"{file}, finding", (finding.name for finding in findings))
-    _refuse_repeats(f"{file}, finding", (finding.id for finding in findings))
-    _refuse_repeats(f"{file}, condition", (row.id for row in rows))
+    findings = read_rows(raw.findings, _FindingRow, f"{file}, finding")
+    rows = read_rows(raw.conditions, _ConditionRow, f"{file}, condition")
+    refuse_repeats(f"{file}, finding", (finding.name for finding in findings))
+    refuse_repeats(f"{file}, finding", (finding.id for finding in findings))
+    refuse_repeats(f"{file}, condition", (row.id for row in rows))
     column = {finding.name: place for place, finding in enumerate(findings)}
     sensitivity = np.full((len(rows), len(findings)), np.nan)
     for place, row in enumerate(rows):
@@ -142,23 +142,3 @@ def origin(table: KnowledgeTable) -> str:
     """Version and verified share in words, as an assessment shows them."""
     share = f"{verified_share(table):.0%} of {len(table.conditions)} conditions"
     return f"{table.version} ({share} cite a source that was opened)"
-
-
-Row = TypeVar("Row", bound=Value)
-
-
-def _row(row: msgspec.Raw, kind: type[Row], item: str) -> Row:
-    try:
-        return msgspec.json.decode(row, type=kind)
-    except msgspec.DecodeError as problem:
-        content = json.loads(bytes(row))
-        name = content.get("id") if isinstance(content, dict) else None
-        raise ArtefactError(f"{item} ({name})", "a sound row", str(problem)) from problem
-
-
-def _refuse_repeats(item: str, names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise ArtefactError(f"{item} {name}", "each once", "a repeated one")
-        seen.add(name)

@@ -100,7 +100,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 COMMAND = """
 import atexit, sys
 from akazuba.cli import main
-from akazuba.speed import peak_rss_mib
+from akazuba.diagnosis.profiles import peak_rss_mib
 atexit.register(lambda: print(peak_rss_mib(), file=sys.stderr))
 main()
 """

@@ -94,7 +94,7 @@ def scores(counts: Sequence[Counts]) -> dict[str, float]:
 
 
 def with_intervals(counts: Sequence[Counts], rounds: int) -> dict[str, dict[str, float | int | None]]:
-    rng = random.Random(SEED)  # noqa: S311 - a bootstrap, no secret
+    rng = random.Random(SEED)
     samples = [scores(rng.choices(counts, k=len(counts))) for _ in range(rounds)]
     result = {}
     for name, value in scores(counts).items():

@@ -319,6 +319,23 @@ def test_model_benchmark_measures_this_process(run) -> None:
     facts = json.loads(run("model", "benchmark", "--json", "--runs", "3").stdout)
     assert 0 < facts["latency_ms_p50"] <= facts["latency_ms_p95"]
     assert facts["peak_rss_mb"] > 20
+    assert facts["student_bytes"] * 10 <= facts["teacher_bytes"]
+    assert facts["student_parameters"] * 10 <= facts["teacher_parameters"]
+    assert "student" in facts["engine"] or "tiny" in facts["engine"]
+
+
+def test_the_engine_can_be_named_and_a_wrong_name_is_refused(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AKAZUBA_ENGINE", "tiny")
+    facts = json.loads(run("model", "info", "--json").stdout)
+    assert facts["profile"] == "tiny"
+    assert set(facts["installed"]) >= {"student", "tiny"}
+    monkeypatch.setenv("AKAZUBA_ENGINE", "full")
+    for command in (("model", "info"), ("model", "benchmark")):
+        missing = run(*command)
+        assert missing.exit_code == 2
+        assert "AKAZUBA_ENGINE full: expected a profile in" in missing.stderr
+    monkeypatch.setenv("AKAZUBA_ENGINE", "huge")
+    assert run("model", "info").exit_code == 2
 
 
 def test_arguments_that_do_not_exist_exit_2(run) -> None:

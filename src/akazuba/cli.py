@@ -253,14 +253,17 @@ def model() -> None:
 @model.command("info")
 @click.option("--json", "as_json", is_flag=True)
 def model_info(as_json: bool) -> None:
-    """Show the installed models: files, digests, licences, measured quality.
+    """Show the engine's profile in use (full, student or tiny): files, digests, licences, measured quality.
 
     Example: akazuba model info --json
     """
-    from akazuba.diagnosis.engine import describe
+    from akazuba.diagnosis.profiles import chosen, describe, installed
+    from akazuba.settings import from_environ
 
     with _errors_shown():
-        facts = describe()
+        settings = from_environ()
+        facts = describe(chosen(settings.engine, settings.home, settings.threads))
+        facts["installed"] = {name: str(folder) for name, folder in installed(settings.home).items()}
     _print(json.dumps(facts) if as_json else _as_text(facts))
 
 
@@ -273,11 +276,18 @@ def model_benchmark(as_json: bool, runs: int) -> None:
     Example: akazuba model benchmark --json
     """
     from akazuba.consult import open_box
+    from akazuba.diagnosis.profiles import sizes
     from akazuba.settings import from_environ
     from akazuba.speed import measure
 
     with _errors_shown():
-        facts = measure(open_box(from_environ()), EXAMPLES / BENCHMARK_CASE, runs)
+        settings = from_environ()
+        box = open_box(settings)
+        if isinstance(box.engine, AkazubaError):
+            raise box.engine
+        facts: dict[str, object] = {"engine": box.engine.version}
+        facts |= measure(box, EXAMPLES / BENCHMARK_CASE, runs)
+        facts |= sizes(settings.home)
     _print(json.dumps(facts) if as_json else _as_text(facts))
 
 

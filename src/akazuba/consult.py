@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from akazuba.diagnosis import profiles
 from akazuba.diagnosis.differential import ask_next, rank
 from akazuba.diagnosis.engine import Engine, open_engine
 from akazuba.diagnosis.evidence import pooled
@@ -53,7 +54,8 @@ def open_box(settings: Settings) -> Box:
 def _engine(settings: Settings, knowledge: KnowledgeTable) -> Engine | ArtefactError:
     """The engine is the one step that a consultation can do without: a fault costs it and nothing else."""
     try:
-        engine = open_engine(threads=settings.threads)
+        folder = profiles.chosen(settings.engine, settings.home, settings.threads)
+        engine = open_engine(settings.threads, folder)
     except ArtefactError as error:
         return error
     known = {condition.id for condition in knowledge.conditions}

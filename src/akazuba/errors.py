@@ -4,7 +4,8 @@
     ├── InputError            what somebody handed in cannot be used      exit code 2 (a batch: 1)
     │   ├── CaseError         … a case: a field is unknown, impossible or of the wrong kind
     │   └── ImageError        … an image: missing, truncated, too large, not an image
-    └── ArtefactError         a file of our own cannot be trusted: missing, altered, other version
+    ├── ArtefactError         a file of our own cannot be trusted: missing, altered, other version
+    └── OutOfTimeError        a step that may not take long did: the box is busy
 
 Each says which item, what was expected and what was found; `str(error)` is the whole sentence,
 so that the command line, a batch's `error` field and the page show the same words.
@@ -55,3 +56,7 @@ class ImageError(InputError):
 
 class ArtefactError(AkazubaError):
     """A file that Akazuba ships or builds is missing, altered or of another version."""
+
+
+class OutOfTimeError(AkazubaError):
+    """A step was stopped because it took longer than anybody would wait."""

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from akazuba.diagnosis.engine import Engine, Reading, heatmap_png
-from akazuba.errors import ArtefactError, ImageError, encodable, why_not_opened
+from akazuba.diagnosis.engine import Engine, Reading
+from akazuba.diagnosis.explain import heatmap_png
+from akazuba.errors import ArtefactError, ImageError, OutOfTimeError, encodable, why_not_opened
 from akazuba.intake.cases import CaseLine
 from akazuba.intake.images import load_picture
 from akazuba.records import Case, ImageReading, ImageRef, NoteReading, Picture, Quality, QualityProblem
@@ -39,7 +40,7 @@ def look(
         if isinstance(engine, ArtefactError):
             raise engine
         reading = engine.read(picture, case.note, note.understood, case.patient.age_in_years)
-    except ArtefactError as error:
+    except (ArtefactError, OutOfTimeError) as error:
         return _unread(reference, "engine", str(error))
     if heatmaps is not None and reading.image.heatmap_grid:
         image = _with_heatmap(line, picture, reading.image, heatmaps)

@@ -300,7 +300,7 @@ class Candidate(Value, frozen=True):
 
 
 class QualityProblem(Value, frozen=True):
-    """check: dark, bright, blurred, small, contrast, kind …; message: plain words for the nurse.
+    """check: dark, bright, blurred, small, contrast, kind, alignment …; message: plain words for the nurse.
 
     remark: only tells something; without it, the problem makes the image unusable.
     """
@@ -322,7 +322,8 @@ class ImageReading(Value, frozen=True):
 
     labels: label -> calibrated probability, sums to 1.
     prediction_set: the labels that hold the true one with probability `coverage`.
-    alignment: how well image and note fit each other, 0 to 1; None when there is no note.
+    alignment: P(image and note belong together), of as many pairs that do as pairs that don't; None when
+    there is no note or no model can say.
     heatmap: path of the overlay PNG, when one was asked for.
     heatmap_grid: rows x columns; how much the leading label's log-odds fall without that region.
     """

@@ -15,10 +15,13 @@ class Settings:
 
     home: folder for what the box builds or stores (`AKAZUBA_HOME`, else the XDG data folder).
     threads: processor threads that the models may use (`AKAZUBA_THREADS`, default 2).
+    engine: size of the image engine, full, student or tiny, or the path of a folder (`AKAZUBA_ENGINE`);
+    "" (the default) lets the box measure at its first start which one it can carry.
     """
 
     home: Path
     threads: int = 2
+    engine: str = ""
 
 
 def from_environ(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -32,7 +35,11 @@ def from_environ(environ: Mapping[str, str] = os.environ) -> Settings:
     else:
         data = environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
         folder = Path(data) / "akazuba"
-    return Settings(home=folder, threads=_threads(environ.get("AKAZUBA_THREADS", "2")))
+    return Settings(
+        home=folder,
+        threads=_threads(environ.get("AKAZUBA_THREADS", "2")),
+        engine=_engine(environ.get("AKAZUBA_ENGINE", "")),
+    )
 
 
 def _threads(text: str) -> int:
@@ -41,3 +48,12 @@ def _threads(text: str) -> int:
     if not re.fullmatch("[0-9]{1,2}", text) or not 1 <= int(text) <= 64:
         raise InputError("AKAZUBA_THREADS", "a whole number from 1 to 64", repr(text))
     return int(text)
+
+
+def _engine(text: str) -> str:
+    from akazuba.errors import InputError
+
+    if text in ("", "full", "student", "tiny") or "/" in text:
+        return text
+    expected = "full, student, tiny, or the path of a folder (with a /)"
+    raise InputError("AKAZUBA_ENGINE", expected, repr(text))

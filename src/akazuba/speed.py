@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from akazuba.consult import Box, assess
+from akazuba.diagnosis.profiles import peak_rss_mib
 from akazuba.intake.cases import read_cases
 
 
@@ -29,14 +30,3 @@ def measure(box: Box, case_file: Path, runs: int) -> dict[str, float]:
         "latency_ms_p95": round(latencies[min(len(latencies) - 1, int(len(latencies) * 0.95))], 2),
         "peak_rss_mb": round(peak_rss_mib(), 1),
     }
-
-
-def peak_rss_mib() -> float:
-    """High-water mark of this process's resident memory (VmHWM; Linux only).
-
-    `getrusage` is no substitute: its figure survives `exec` and so includes the parent process.
-    """
-    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError("/proc/self/status holds no VmHWM line")

@@ -3,7 +3,7 @@
     engine = open_engine(threads=2)
     reading = engine.read(picture, "itchy spot on the arm, bleeds", note_understood=True, age_years=61)
 
-A kind of picture is an entry in `models/manifest.json`; this file knows no kind by name.
+A kind of picture is an entry in a profile's `manifest.json`; this file knows no kind by name.
 """
 
 from __future__ import annotations
@@ -11,22 +11,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
 
 from akazuba.diagnosis import artefacts, calibration
-from akazuba.diagnosis.artefacts import Kind, Manifest
+from akazuba.diagnosis.artefacts import Head, Kind, Manifest
 from akazuba.diagnosis.calibration import Typicality
-from akazuba.diagnosis.explain import heatmap_png, region_weights, word_weights
-from akazuba.diagnosis.pixels import scaled, squashed
-from akazuba.diagnosis.runtime import Graph, share
+from akazuba.diagnosis.explain import region_weights, word_weights
+from akazuba.diagnosis.graphs import Floats32, Graphs, NoteGraph, Table
+from akazuba.diagnosis.runtime import Graph, Stop, share
 from akazuba.diagnosis.wordpiece import Pieces, WordPiece
+from akazuba.errors import ArtefactError
 from akazuba.records import ImageReading, ModelEvidence, Picture, Quality, QualityProblem, TokenWeight
 
-__all__ = ["Engine", "Reading", "describe", "heatmap_png", "open_engine"]
-
-Floats32 = npt.NDArray[np.float32]
+TIME_LIMIT_S = 10.0
+"""One picture takes hundredths of a second, a second on the slowest box: what takes longer is no reading."""
 
 
 @dataclass(frozen=True)
@@ -38,72 +39,101 @@ class Reading:
     evidence: ModelEvidence | None = None
 
 
-def open_engine(threads: int = 2, folder: Path | None = None) -> Engine:
-    """Opens every model of a folder (the shipped ones by default) and runs each once.
+def open_engine(threads: int = 2, folder: Path | None = None, time_limit_s: float = TIME_LIMIT_S) -> Engine:
+    """Opens every model of a profile's folder (the shipped student by default) and runs each once.
 
     threads: processor threads for the whole process; the first engine of a process decides.
-    Raises ArtefactError when a file is missing, truncated, altered, of another format version, or
-    takes other inputs than the manifest says.
+    time_limit_s: longest time for one picture.
+    Raises ArtefactError when a file is missing, truncated, altered, of another format version, takes
+    other inputs than the manifest says, or when the files do not fit together.
     """
-    folder = folder or artefacts.SHIPPED
+    folder = folder or artefacts.SHIPPED / "student"
     manifest = artefacts.read_manifest(folder)
+    digests = {name: artefacts.checked(folder, name, manifest.files) for name in manifest.files}
+    digests[artefacts.MANIFEST] = artefacts.seal(folder)
     share(threads)
-    models = {name: _open_kind(kind, manifest, folder) for name, kind in manifest.kinds.items()}
-    engine = Engine(manifest, models)
-    for model in models.values():  # the first run of a session costs several times the others
-        model.warm_up()
+    try:
+        graphs, kinds = _opened(manifest, folder)
+        engine = Engine(manifest, digests, graphs, kinds, time_limit_s)
+        # The largest pictures first: what they leave in the arena holds the smaller, but not the other way.
+        for kind in sorted(engine.kinds, key=lambda name: -kinds[name].facts.side):
+            engine.rehearse(kind)
+    except (LookupError, ValueError, OSError, BadZipFile) as error:
+        found = f"{type(error).__name__} {error}"
+        raise ArtefactError(str(folder), "model files that fit together", found) from error
     return engine
 
 
-def describe(folder: Path | None = None) -> dict[str, object]:
-    """What is installed: names, digests, bytes, parameters, licences, data and measured quality.
+@dataclass(frozen=True)
+class _OpenHead:
+    """A head's graph with the statistics that go with it. name: as in an answer's `model`."""
 
-    Every file is checked against its digest first; raises ArtefactError like `open_engine`.
-    """
-    folder = folder or artefacts.SHIPPED
-    manifest = artefacts.read_manifest(folder)
-    for name in manifest.files:
-        artefacts.checked(folder, name, manifest.files)
-    return {
-        "model": manifest.model,
-        "version": manifest.version,
-        "licence": manifest.licence,
-        "review": manifest.review,
-        "bytes": sum(file.bytes for file in manifest.files.values()),
-        "parameters": sum(file.parameters for file in manifest.files.values()),
-        "files": {
-            name: {"sha256": file.sha256, "bytes": file.bytes} for name, file in manifest.files.items()
-        },
-        "kinds": {
-            name: {
-                "labels": list(kind.labels),
-                "reads_note": kind.note_encoder is not None,
-                "training": dict(kind.training),
-                "metrics": dict(kind.metrics),
-            }
-            for name, kind in manifest.kinds.items()
-        },
-    }
+    name: str
+    facts: Head
+    graph: Graph
+    typical: Typicality
+
+    def calibration(self, pieces: Pieces | None) -> calibration.Calibration:
+        mode = self.facts.calibration["fused" if pieces else "image"]
+        return calibration.Calibration(np.array(mode.weights), np.array(mode.least))
+
+
+@dataclass(frozen=True)
+class _OpenKind:
+    facts: Kind
+    heads: tuple[_OpenHead, ...]
+
+    def head_for(self, age_years: float | None) -> _OpenHead | str:
+        """The head that may be asked about a patient of this age, or why there is none."""
+        for head in self.heads:
+            ages = head.facts.ages
+            if ages is None or (age_years is not None and ages.hold(age_years)):
+                return head
+        if age_years is None:
+            return "the age is not given, and what this picture means depends on it"
+        return "; ".join(head.facts.ages.why for head in self.heads if head.facts.ages)
 
 
 class Engine:
     """The opened models by image kind."""
 
-    def __init__(self, manifest: Manifest, models: Mapping[str, _Model]) -> None:
-        self._models = models
-        self.version = f"{manifest.model} {manifest.version}"
-        self.digests: Mapping[str, str] = {name: file.sha256 for name, file in manifest.files.items()}
+    def __init__(
+        self,
+        manifest: Manifest,
+        digests: Mapping[str, str],
+        graphs: Graphs,
+        kinds: Mapping[str, _OpenKind],
+        time_limit_s: float,
+    ) -> None:
+        self._graphs, self._kinds = graphs, kinds
+        self._time_limit_s = time_limit_s
+        self.version = f"{manifest.model} {manifest.version} {manifest.profile}"
+        self.digests = digests
         """File name -> SHA-256 of everything that can shape an answer; for an assessment's provenance."""
 
-        self.conditions = frozenset(
-            id_ for model in models.values() for id_ in model.kind.conditions.values()
-        )
+        heads = (head.facts for kind in kinds.values() for head in kind.heads)
+        self.conditions = frozenset(id_ for head in heads for ids in head.conditions.values() for id_ in ids)
         """Ids of the conditions for which it can give evidence."""
 
     @property
     def kinds(self) -> tuple[str, ...]:
         """The image kinds that it reads."""
-        return tuple(self._models)
+        return tuple(self._kinds)
+
+    def rehearse(self, name: str, explain: bool = False) -> None:
+        """Does what a picture of a kind needs on a grey one and a note of 20 words, and says nothing.
+
+        The first run of a session costs several times the others.
+        """
+        kind = self._kinds[name]
+        side = kind.facts.through
+        grey = Picture("", name, np.full((side, side, 3), 128, np.uint8))
+        cells, texture = self._graphs.look(grey.pixels, kind.facts.side, side)
+        note = "itch " * 20
+        for head in kind.heads:
+            head.typical.distance(texture)
+            pieces = self._graphs.note.split(note) if head.facts.reads_note else None
+            self._answer(head, grey, cells, note, pieces, explain, None)
 
     def read(
         self,
@@ -116,25 +146,94 @@ class Engine:
         """Reads one picture.
 
         note_understood: False when the note's language is not one that the box reads; the picture is
-        then read alone. age_years: None when unknown; a model for one age group then says nothing.
+        then read alone. age_years: None when unknown; a head for one age group then says nothing.
         explain: with heatmap grid and word weights, which cost about as much again.
+        Raises OutOfTimeError when it takes longer than the limit.
         """
-        model = self._models.get(picture.kind)
-        if model is None:
-            known = " and ".join(self._models)
-            return _unread(
-                picture, "kind", f"not assessed: no model reads {picture.kind}; this box reads {known}"
-            )
+        kind = self._kinds.get(picture.kind)
+        if kind is None:
+            known = " and ".join(self._kinds)
+            message = f"not assessed: no model reads {picture.kind}; this box reads {known}"
+            return _refused(picture, message, (QualityProblem("kind", message),))
         unusable = [problem.message for problem in picture.problems if not problem.remark]
         if unusable:
             return _refused(picture, "; ".join(unusable), picture.problems)
-        return model.read(picture, note if note_understood else "", age_years, explain, self.version)
+        with Stop(self._time_limit_s) as stop:
+            return self._read(kind, picture, note if note_understood else "", age_years, explain, stop)
 
+    def _read(
+        self,
+        kind: _OpenKind,
+        picture: Picture,
+        note: str,
+        age_years: float | None,
+        explain: bool,
+        stop: Stop,
+    ) -> Reading:
+        facts = kind.facts
+        cells, texture = self._graphs.look(picture.pixels, facts.side, facts.through, stop)
+        head = kind.head_for(age_years)
+        heads = kind.heads if isinstance(head, str) else (head,)
+        distance = min(round(float(h.typical.distance(texture)) / h.facts.typical_limit, 3) for h in heads)
+        if not distance <= 1:
+            message = (
+                f"this does not look like {facts.name}; check that it is the right picture, or take it again"
+            )
+            problem = QualityProblem("kind", message, distance, 1.0)
+            return _refused(picture, message, (*picture.problems, problem))
+        if isinstance(head, str):
+            image = ImageReading(picture.path, picture.kind, Quality(True), abstained=True, why=head)
+            return Reading(image)
+        pieces = self._graphs.note.split(note) if head.facts.reads_note else None
+        return self._answer(head, picture, cells, note, pieces, explain, stop)
 
-def _unread(
-    picture: Picture, check: str, message: str, value: float | None = None, limit: float | None = None
-) -> Reading:
-    return _refused(picture, message, (QualityProblem(check, message, value, limit),))
+    def _answer(
+        self,
+        head: _OpenHead,
+        picture: Picture,
+        cells: Floats32,
+        note: str,
+        pieces: Pieces | None,
+        explain: bool,
+        stop: Stop | None,
+    ) -> Reading:
+        facts, fitted, prior = head.facts, head.calibration(pieces), np.array(head.facts.prior)
+        parts, fits = self._graphs.ask(head.graph, cells, pieces, stop=stop)
+        probability = calibration.probabilities(parts, prior, fitted.weights)[0]
+        set_mask = calibration.in_set(probability, fitted.least)
+        order = [int(i) for i in np.argsort(-probability, kind="stable")]
+        prediction_set = tuple(facts.labels[i] for i in order if set_mask[i])
+        why = _why_abstain(prediction_set, facts)
+
+        def under(**masks: Floats32) -> npt.NDArray[np.float64]:
+            found, _ = self._graphs.ask(head.graph, cells, pieces, stop=stop, **masks)
+            return calibration.probabilities(found, prior, fitted.weights)
+
+        grid: tuple[tuple[float, ...], ...] = ()
+        words: tuple[TokenWeight, ...] = ()
+        if explain:
+            grid = region_weights(cells.shape[1], order[0], lambda masks: under(cell_masks=masks))
+            if pieces:
+                words = word_weights(
+                    note, pieces, cells.shape[1], order[0], lambda masks: under(piece_masks=masks)
+                )
+        alignment = _alignment(facts, fits)
+        image = ImageReading(
+            path=picture.path,
+            kind=picture.kind,
+            quality=Quality(usable=True, problems=(*picture.problems, *_doubts(facts, alignment, pieces))),
+            labels={facts.labels[i]: round(float(probability[i]), 6) for i in order},
+            prediction_set=prediction_set,
+            coverage=facts.coverage,
+            abstained=why is not None,
+            why=why,
+            alignment=alignment,
+            heatmap_grid=grid,
+            model=f"{self.version} {head.name}",
+        )
+        if why or not facts.conditions:
+            return Reading(image, words)
+        return Reading(image, words, _evidence(facts, probability, pieces is not None, str(image.model)))
 
 
 def _refused(picture: Picture, why: str, problems: tuple[QualityProblem, ...]) -> Reading:
@@ -142,147 +241,80 @@ def _refused(picture: Picture, why: str, problems: tuple[QualityProblem, ...]) -
     return Reading(ImageReading(picture.path, picture.kind, quality, abstained=True, why=why))
 
 
-@dataclass(frozen=True)
-class _NoteModel:
-    pieces: WordPiece
-    encoder: Graph
-    most_pieces: int
-
-    def split(self, note: str) -> Pieces:
-        return self.pieces.split(note, self.most_pieces)
-
-    def __call__(self, ids: tuple[int, ...], masks: Floats32) -> Floats32:
-        """Vectors (B, T, width) of one note under each mask (B, T)."""
-        return self.encoder(pieces=np.tile(np.array([ids], np.int64), (len(masks), 1)), piece_mask=masks)[0]
-
-
-@dataclass(frozen=True)
-class _Model:
-    """One image kind, opened."""
-
-    kind: Kind
-    encoder: Graph
-    head: Graph
-    note: _NoteModel | None
-    typical: Typicality
-
-    def warm_up(self) -> None:
-        grey = np.full((self.kind.side, self.kind.side, 3), 128, np.uint8)
-        cells, _ = self.encoder(picture=scaled(grey))
-        pieces = self.note.split("warm up") if self.note else None
-        self._probabilities(cells, np.ones((1, cells.shape[1]), np.float32), pieces, None)
-
-    def read(
-        self, picture: Picture, note: str, age_years: float | None, explain: bool, version: str
-    ) -> Reading:
-        kind = self.kind
-        small = squashed(picture.pixels, kind.side, kind.through)
-        cells, texture = self.encoder(picture=scaled(small))
-        distance = round(float(self.typical.distance(texture[0])), 3)
-        if not distance <= kind.typical_limit:
-            message = (
-                f"this does not look like {kind.name}; check that it is the right picture, or take it again"
-            )
-            problem = QualityProblem("kind", message, distance, kind.typical_limit)
-            return _refused(picture, message, (*picture.problems, problem))
-        if kind.ages and (age_years is None or age_years >= kind.ages.below_years):
-            unknown = "" if age_years is not None else "the age is not given, and "
-            return Reading(
-                ImageReading(
-                    picture.path, picture.kind, Quality(True), abstained=True, why=unknown + kind.ages.why
-                )
-            )
-
-        pieces = self.note.split(note) if self.note and note.strip() else None
-        all_cells = np.ones((1, cells.shape[1]), np.float32)
-        probability = self._probabilities(cells, all_cells, pieces, None)[0]
-        leading = int(probability.argmax())
-        set_mask = calibration.in_set(probability, self._calibration(pieces).least)
-        order = [int(i) for i in np.argsort(-probability, kind="stable")]
-        prediction_set = tuple(kind.labels[i] for i in order if set_mask[i])
-        why = _why_abstain(prediction_set, kind)
-
-        grid: tuple[tuple[float, ...], ...] = ()
-        weights: tuple[TokenWeight, ...] = ()
-        if explain:
-            grid = region_weights(
-                cells.shape[1], leading, lambda masks: self._probabilities(cells, masks, pieces, None)
-            )
-            if pieces:
-                weights = word_weights(
-                    note, pieces, leading, lambda masks: self._probabilities(cells, all_cells, pieces, masks)
-                )
-        image = ImageReading(
-            path=picture.path,
-            kind=picture.kind,
-            quality=Quality(usable=True, problems=picture.problems),
-            labels={kind.labels[i]: round(float(probability[i]), 6) for i in order},
-            prediction_set=prediction_set,
-            coverage=kind.coverage,
-            abstained=why is not None,
-            why=why,
-            heatmap_grid=grid,
-            model=version,
-        )
-        evidence = (
-            None if why else self._evidence(probability, pieces is not None, f"{version} {picture.kind}")
-        )
-        return Reading(image, weights, evidence)
-
-    def _evidence(self, probability: npt.NDArray[np.float64], reads_note: bool, model: str) -> ModelEvidence:
-        ratios = calibration.likelihood_ratios(probability, np.array(self.kind.prior))
-        by_label = dict(zip(self.kind.labels, ratios, strict=True))
-        return ModelEvidence(
-            model=model,
-            likelihood_ratios={
-                condition: round(float(by_label[label]), 4)
-                for label, condition in self.kind.conditions.items()
-            },
-            reads_note=reads_note,
-        )
-
-    def _calibration(self, pieces: Pieces | None) -> calibration.Calibration:
-        mode = self.kind.calibration["fused" if pieces else "image"]
-        return calibration.Calibration(np.array(mode.weights), np.array(mode.least))
-
-    def _probabilities(
-        self, cells: Floats32, cell_masks: Floats32, pieces: Pieces | None, piece_masks: Floats32 | None
-    ) -> npt.NDArray[np.float64]:
-        """Probabilities (B, L) of one picture and note under B masks of cells, or of word pieces."""
-        inputs: dict[str, Floats32] = {"cells": cells, "cell_mask": cell_masks}
-        if self.note:
-            ids = pieces.ids if pieces else (0,)
-            shown = np.ones((1, len(ids)), np.float32) if piece_masks is None else piece_masks
-            batch = max(len(cell_masks), len(shown))
-            inputs["words"] = self.note(ids, shown)
-            inputs["word_mask"] = np.tile(shown, (batch // len(shown), 1)) * np.float32(pieces is not None)
-            inputs["cell_mask"] = np.tile(cell_masks, (batch // len(cell_masks), 1))
-        weights = self._calibration(pieces).weights
-        parts = self.head(**inputs)[0].astype(np.float64)[
-            :, : len(weights)
-        ]  # the picture's part is the first
-        return calibration.probabilities(parts, np.array(self.kind.prior), weights)
-
-
-def _why_abstain(prediction_set: tuple[str, ...], kind: Kind) -> str | None:
+def _why_abstain(prediction_set: tuple[str, ...], head: Head) -> str | None:
     """An empty set means that no label fits; a set that holds most labels says nothing."""
     if not prediction_set:
         return "none of the labels fits this picture well"
-    if len(prediction_set) > kind.most_in_set:
-        return f"too uncertain: {len(prediction_set)} of {len(kind.labels)} labels remain possible"
+    if len(prediction_set) > head.most_in_set:
+        return f"too uncertain: {len(prediction_set)} of {len(head.labels)} labels remain possible"
     return None
 
 
-def _open_kind(kind: Kind, manifest: Manifest, folder: Path) -> _Model:
-    def graph(name: str) -> Graph:
-        return Graph(
-            artefacts.checked(folder, name, manifest.files), manifest.files[name].inputs, shared=True
-        )
+def _alignment(head: Head, fits: float | None) -> float | None:
+    """P(picture and note belong together), when the head can say."""
+    if head.match is None or fits is None:
+        return None
+    return round(float(1 / (1 + np.exp(-(head.match.slope * fits + head.match.offset)))), 4)
 
-    note = None
-    if kind.note_encoder and kind.vocabulary:
-        pieces = WordPiece.read(artefacts.checked(folder, kind.vocabulary, manifest.files))
-        note = _NoteModel(pieces, graph(kind.note_encoder), kind.most_pieces)
-    with np.load(artefacts.checked(folder, kind.typical, manifest.files)) as stored:
-        typical = Typicality(stored["mean"], stored["directions"], float(stored["rest"]))
-    return _Model(kind, graph(kind.image_encoder), graph(kind.head), note, typical)
+
+def _doubts(head: Head, alignment: float | None, pieces: Pieces | None) -> tuple[QualityProblem, ...]:
+    """Remarks on what was read: they change no label."""
+    found = []
+    if head.match is not None and alignment is not None and alignment < head.match.doubt_below:
+        words = (
+            "picture and note may not belong together: check that both are of this patient and this complaint"
+        )
+        found.append(QualityProblem("alignment", words, alignment, head.match.doubt_below, remark=True))
+    if pieces is not None and pieces.cut:
+        end = max(end for _, end in pieces.spans)
+        words = f"the note is long: only its first {end} characters were read together with the picture"
+        found.append(QualityProblem("note", words, remark=True))
+    return tuple(found)
+
+
+def _evidence(
+    head: Head, probability: npt.NDArray[np.float64], reads_note: bool, model: str
+) -> ModelEvidence:
+    ratios = calibration.likelihood_ratios(probability, np.array(head.prior))
+    by_label = dict(zip(head.labels, ratios, strict=True))
+    return ModelEvidence(
+        model=model,
+        likelihood_ratios={
+            condition: round(float(by_label[label]), 4)
+            for label, conditions in head.conditions.items()
+            for condition in conditions
+        },
+        reads_note=reads_note,
+    )
+
+
+def _opened(manifest: Manifest, folder: Path) -> tuple[Graphs, dict[str, _OpenKind]]:
+    """Opens files that have been checked."""
+
+    def listed(name: str) -> Path:
+        if name not in manifest.files:
+            raise ArtefactError(str(folder / name), "a file that the manifest lists", "none of that name")
+        return folder / name
+
+    def graph(name: str) -> Graph:
+        return Graph(listed(name), manifest.files[name].inputs, shared=True)
+
+    def head(name: str, facts: Head) -> _OpenHead:
+        with np.load(listed(facts.typical)) as stored:
+            mean, directions = (stored[part].astype(np.float32) for part in ("mean", "directions"))
+            typical = Typicality(mean, directions, float(stored["rest"]))
+        return _OpenHead(name, facts, graph(facts.graph), typical)
+
+    notes = manifest.notes
+    note = NoteGraph(
+        WordPiece.read(listed(notes.vocabulary)),
+        Table(listed(notes.table), notes.width),
+        graph(notes.graph),
+        notes.most_pieces,
+    )
+    graphs = Graphs(graph(manifest.image_encoder), note)
+    kinds = {
+        name: _OpenKind(kind, tuple(head(key, facts) for key, facts in kind.heads.items()))
+        for name, kind in manifest.kinds.items()
+    }
+    return graphs, kinds

@@ -17,7 +17,11 @@ from PIL import Image
 from akazuba.diagnosis.wordpiece import Pieces
 from akazuba.records import Picture, TokenWeight
 
-MASKS_AT_ONCE = 16
+CELLS_AT_ONCE = 1024
+"""Cells of all masks that are run together: memory is short, and a large picture has many cells."""
+
+MOST_SIDE = 8
+"""Regions in a row of the heatmap, at most: more cost time and are not seen on the screen."""
 
 Probabilities = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float64]]
 
@@ -31,26 +35,43 @@ def log_odds(probability: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def region_weights(cells: int, leading: int, run: Probabilities) -> tuple[tuple[float, ...], ...]:
     """Fall of the leading label's log-odds without each region, as rows from the top left.
 
-    cells: number of cells, a square. leading: index of the label. run: masks (B, cells), 1 where a cell
-    may be seen -> probabilities (B, L).
+    cells: number of cells, a square; a region is one cell, or several where there are more than `MOST_SIDE`
+    in a row. leading: index of the label. run: masks (B, cells), 1 where a cell may be seen -> probabilities
+    (B, L).
     """
-    masks = np.vstack([np.ones((1, cells)), 1 - np.eye(cells)]).astype(np.float32)
-    odds = _log_odds_under(masks, leading, run)
-    side = round(cells**0.5)
+    regions = regions_of(cells)
+    count = int(regions.max()) + 1
+    masks = np.vstack([np.ones(cells), regions != np.arange(count)[:, None]]).astype(np.float32)
+    odds = _log_odds_under(masks, cells, leading, run)
+    side = round(count**0.5)
     falls = (odds[0] - odds[1:]).reshape(side, side)
     return tuple(tuple(round(float(v), 4) for v in row) for row in falls)
 
 
-def word_weights(note: str, pieces: Pieces, leading: int, run: Probabilities) -> tuple[TokenWeight, ...]:
+def regions_of(cells: int) -> npt.NDArray[np.int64]:
+    """Number of the region of each cell, (cells,); cells and regions both go row by row from the top left.
+
+    >>> regions_of(4)
+    array([0, 1, 2, 3])
+    """
+    side = round(cells**0.5)
+    width = -(-side // MOST_SIDE)  # cells in a row of one region
+    place = np.arange(side) // width
+    return np.asarray((place[:, None] * (place.max() + 1) + place).ravel())
+
+
+def word_weights(
+    note: str, pieces: Pieces, cells: int, leading: int, run: Probabilities
+) -> tuple[TokenWeight, ...]:
     """Fall of the leading label's log-odds without each word (digits that touch count as one word).
 
-    run: masks (B, pieces), 1 where a piece may be read -> probabilities (B, L).
+    cells: of the picture. run: masks (B, pieces), 1 where a piece may be read -> probabilities (B, L).
     """
     groups = _joined(pieces.spans, note)
     masks = np.ones((1 + len(groups), len(pieces.ids)), np.float32)
     for row, (first, last, _) in enumerate(groups, 1):
         masks[row, first:last] = 0
-    odds = _log_odds_under(masks, leading, run)
+    odds = _log_odds_under(masks, cells, leading, run)
     return tuple(
         TokenWeight(note[span[0] : span[1]], span, round(float(odds[0] - odd), 4))
         for (_, _, span), odd in zip(groups, odds[1:], strict=True)
@@ -58,10 +79,11 @@ def word_weights(note: str, pieces: Pieces, leading: int, run: Probabilities) ->
 
 
 def _log_odds_under(
-    masks: npt.NDArray[np.float32], leading: int, run: Probabilities
+    masks: npt.NDArray[np.float32], cells: int, leading: int, run: Probabilities
 ) -> npt.NDArray[np.float64]:
-    """The leading label's log-odds under each mask; a few masks at a time, because memory is short."""
-    parts = [run(masks[start : start + MASKS_AT_ONCE]) for start in range(0, len(masks), MASKS_AT_ONCE)]
+    """The leading label's log-odds under each mask, a few masks at a time."""
+    few = max(1, CELLS_AT_ONCE // cells)
+    parts = [run(masks[start : start + few]) for start in range(0, len(masks), few)]
     return log_odds(np.concatenate(parts)[:, leading])
 
 

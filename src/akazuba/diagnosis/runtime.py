@@ -6,16 +6,22 @@ One thread pool and one memory arena for all sessions of the process: three defa
 
 from __future__ import annotations
 
+import threading
+import time
 from pathlib import Path
+from types import TracebackType
 from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from akazuba.errors import ArtefactError
+from akazuba.errors import ArtefactError, OutOfTimeError
 
 Array = npt.NDArray[np.generic]
+
+_QUIET = 4
+"""onnxruntime's own messages stay away from stderr: whatever fails comes to the nurse as an error of ours."""
 
 _pool: list[int] = []
 """Thread count of the process's pool, once there is one."""
@@ -41,6 +47,40 @@ def share(threads: int) -> int:
     return threads
 
 
+class Stop:
+    """Ends whatever graph is running when its time is up: a box whose processor is taken must say so.
+
+        with Stop(10.0) as stop:
+            graph(stop, picture=…)
+
+    A graph that is stopped, or that is started too late, raises OutOfTimeError.
+    """
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        self.options = ort.RunOptions()
+        self.options.log_severity_level = _QUIET
+        self._timer = threading.Timer(limit_s, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Stop:
+        self._until = time.monotonic() + self.limit_s
+        self._timer.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._timer.cancel()
+
+    def _end(self) -> None:
+        self.options.terminate = True
+
+    @property
+    def over(self) -> bool:
+        return bool(self.options.terminate) or time.monotonic() > self._until
+
+
 class Graph:
     """One ONNX graph: arrays in by name, arrays out in order.
 
@@ -50,9 +90,10 @@ class Graph:
 
     def __init__(self, path: Path, inputs: tuple[str, ...], *, shared: bool) -> None:
         self._path = path
+        self.inputs = inputs
         options = ort.SessionOptions()
-        options.use_per_session_threads = not shared
-        options.log_severity_level = 3
+        options.use_per_session_threads = not (shared or _pool)
+        options.log_severity_level = _QUIET
         options.enable_mem_pattern = False  # planning ahead costs 9 MiB here and saves no time
         if shared:
             options.add_session_config_entry("session.use_env_allocators", "1")
@@ -64,9 +105,21 @@ class Graph:
         if found != inputs:
             raise ArtefactError(str(path), f"inputs {', '.join(inputs)}", ", ".join(found))
 
-    def __call__(self, **inputs: Array) -> list[npt.NDArray[np.float32]]:
-        """Raises ArtefactError when the graph cannot be run on these inputs."""
+    def __call__(self, stop: Stop | None = None, /, **inputs: Array) -> list[npt.NDArray[np.float32]]:
+        """Raises ArtefactError when the graph cannot be run on these inputs, OutOfTimeError by `stop`."""
         try:
-            return cast("list[npt.NDArray[np.float32]]", self._session.run(None, inputs))
+            options = stop.options if stop else None
+            outputs = cast("list[npt.NDArray[np.float32]]", self._session.run(None, inputs, options))
         except Exception as error:  # as above
+            if stop and stop.over:
+                raise _too_late(stop) from error
             raise ArtefactError(self._path.name, "a graph that runs", str(error)) from error
+        if stop and stop.over:
+            raise _too_late(stop)
+        return outputs
+
+
+def _too_late(stop: Stop) -> OutOfTimeError:
+    return OutOfTimeError(
+        "reading the image", f"an answer within {stop.limit_s:g} s", "none (the box is busy)"
+    )

@@ -10,7 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
-PAD, UNKNOWN, START = "[PAD]", "[UNK]", "[CLS]"
+PAD, UNKNOWN, START, END = "[PAD]", "[UNK]", "[CLS]", "[SEP]"
 
 _WORD = re.compile(r"\d|[^\W\d_]+|[^\w\s]|_")
 """A run of letters, or one digit, or one mark: an age is read digit by digit."""
@@ -21,7 +21,7 @@ _LONGEST_WORD = 60
 @dataclass(frozen=True)
 class Pieces:
     """ids: piece numbers, the first is [CLS]. spans: start and end in the note of the word that each
-    piece belongs to, (0, 0) for [CLS]. cut: the note was longer than what is read.
+    piece belongs to, (0, 0) for [CLS] and [SEP]. cut: the note was longer than what is read.
     """
 
     ids: tuple[int, ...]
@@ -45,12 +45,13 @@ def _folded(word: str) -> str:
 
 
 class WordPiece:
-    """A vocabulary of pieces; a piece inside a word starts with ##."""
+    """A vocabulary of pieces; a piece inside a word starts with ##. If it holds [SEP], that closes a note."""
 
     def __init__(self, vocabulary: list[str]) -> None:
         self._ids = {piece: number for number, piece in enumerate(vocabulary)}
         self._unknown = self._ids[UNKNOWN]
         self._start = self._ids[START]
+        self._end = (self._ids[END],) if END in self._ids else ()
 
     @classmethod
     def read(cls, path: Path) -> WordPiece:
@@ -59,14 +60,15 @@ class WordPiece:
 
     def split(self, note: str, most: int) -> Pieces:
         """At most `most` pieces of a note, [CLS] included; a word is taken whole or not at all."""
-        ids, spans = [self._start], [(0, 0)]
+        ids, spans, cut = [self._start], [(0, 0)], False
         for word, span in words(note):
             pieces = self._split_word(word)
-            if len(ids) + len(pieces) > most:
-                return Pieces(tuple(ids), tuple(spans), cut=True)
+            if len(ids) + len(pieces) + len(self._end) > most:
+                cut = True
+                break
             ids += pieces
             spans += [span] * len(pieces)
-        return Pieces(tuple(ids), tuple(spans), cut=False)
+        return Pieces((*ids, *self._end), (*spans, *[(0, 0)] * len(self._end)), cut)
 
     def _split_word(self, word: str) -> list[int]:
         pieces: list[int] = []

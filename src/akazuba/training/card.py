@@ -1,19 +1,21 @@
-"""The model card that is shipped beside the models.
+"""The model card that is shipped beside the models of a profile.
 
-It is written from the manifest, so that its figures are the measured ones.
+It is written from the manifest and the kinds' files, so that its figures are the measured ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import cast
 
-from akazuba.diagnosis.artefacts import Kind, Manifest
+from akazuba.diagnosis.artefacts import Head, Manifest
+from akazuba.training.kinds import all_kinds
 
 _TEXT = """\
-# Model card: {model} {version}
+# Model card: {model} {version}, profile {profile}
 
-{bytes:,} bytes, {parameters:,} parameters. Written by the training run from the figures it measured.
+{bytes:,} bytes, {parameters:,} parameters{teacher}. Written by the training run from the figures it measured.
 
 **Review: {review}.** Nobody outside the project has checked these models. They are no medical device.
 
@@ -22,126 +24,129 @@ _TEXT = """\
 They help a trained health worker to think of a diagnosis and to decide whom to refer; they never make a
 diagnosis alone, and the urgency of a case is decided by rules that do not see them. Meant for:
 
-- **skin-photo**: a close photograph of one skin lesion, with or without a short note in English
-  (age, place, itch, growth, pain, change, bleeding, raised);
-- **chest-xray**: a frontal chest film of a child.
+{uses}
 
-Not meant for: adults' chest films (refused, see below), dermatoscope pictures, rashes, wounds, skin
-conditions other than the six named, X-rays of anything else, follow-up or measuring. A label that is
-not in the list cannot be named: a lesion of any seventh kind is read as one of the six or as none.
+Not meant for: dermatoscope pictures, rashes, wounds, skin conditions other than those named, X-rays of
+anything else, follow-up or measuring. A label that is not in the list cannot be named: a lesion of any other
+kind is read as one of them or as none.
+
+## How it was made
+
+{made}
 
 ## Data and licences
 
 {data}
 
-Image encoder: MobileNet V1 1.0 224, ImageNet weights by Google, Apache-2.0, dequantised from 8 bits.
-Weights shipped here: {licence}.
+Weights: {licence}{dinov2}.
 
 Traps of the data and what was done:
 
-- *Fields that betray a biopsy* (skin type, diameter, sex, smoking, filled in mostly for biopsied patients;
-  the field `biopsed`): not used. Only the note made of age, place and six signs is read. Whether "grew" and
-  "changed" were recorded at all is not quite independent of the label either; training drops facts at random.
-- *One template for all notes*: training never shows its sentence. The same facts are rendered in many
-  wordings with durations, slips and remarks, and the template is kept for evaluation; both are reported.
-- *Patients on both sides*: folds keep a patient together. Normal chest films carry no patient id; each
-  counts as its own patient, so two films of one healthy child may stand on both sides.
-- *One hospital for each set* (Espírito Santo; Guangzhou): the folds say nothing about another site, camera,
-  skin type or machine. Where the Fitzpatrick skin type was recorded (392 of 619 photographs) it is I to III
-  in 369, IV in 22, V in 1 and never VI. **Expect less on darker skin; it has not been measured.**
-- *Small pictures* (224 px skin, 128 px chest): larger ones are brought to that size first.
-- *Prevalence*: probabilities hold for the mix of the training sets, which is not that of a health post. The
-  consultation uses likelihood ratios (probability / share in training), limited to 1/50 to 50.
+{traps}
+- *Small pictures* (at most 224 px skin, 128 px chest of children): larger ones, adults' films too, are
+  brought down first.
+{seeing}- *Prevalence*: probabilities hold for the mix of the training sets, which is not that of a health
+  post. The consultation uses likelihood ratios (probability / share in training), limited to 1/50 to 50.
 
-## Measured (held-out patients of the development folds; 95 % intervals over patients)
+## Measured (held-out patients of five development folds; 95 % intervals over patients)
 
-Of the 8-bit form that is shipped, quantised fold by fold; weights and set thresholds of a fold come from
-the other folds. `image`, `text`, `fused`: the picture alone, the note alone, both; `paraphrased`: the note
-in a nurse's wording instead of the data set's template. For balanced accuracy the label with the greatest
-probability / share in training is chosen, for accuracy the most probable one.
+Of the 8-bit form that is used, exported fold by fold; weights and set thresholds of a fold come from the
+other folds (the alignment's two numbers from all). `image`, `text`, `fused`: the picture alone, the note
+alone, both; `paraphrased`: the note in a nurse's wording instead of the data set's template. For balanced
+accuracy the label with the greatest probability / share in training is chosen, for accuracy the most
+probable one. `auc_alignment_*`: own note in a nurse's wording against another patient's note of the same
+set, or against a note about another complaint; `doubted_*`: share of such pairs that are remarked on, where
+{doubted:.0%} of the true pairs are too.
 
 {metrics}
 
-## Adult chest films
-
-{adults}
-This does not transfer well enough to label an adult's film, so the engine labels none at 15 years or
-more or at an unknown age. The training films are of children of one to five years.
-
 ## How an answer is held back
 
-- A picture whose texture is far from the kind's training pictures is refused (limits: {limits}).
-  Of true pictures of the training sites, {share} % pass; **of films of another hospital most may not**
-  ({foreign} % of the adult NIH films are refused).
+- A picture whose texture is far from the head's training pictures is refused (limits: {limits}). Of
+  true pictures of the training sites, {share:.1%} pass; **of another hospital's films most may not**.
 - Prediction sets hold the true label with 90 % probability for each label separately (split conformal on
-  held-out folds). More than {most} labels, or none, is an abstention.
-- Picture, note and what only both together say are weighed against each other on held-out folds
-  ({weights}); with a few hundred patients, cross-attention
-  adds next to nothing to the sum of the other two.
+  held-out folds). More labels than {most}, or none, is an abstention.
+- Picture, note and what only both together say are weighed against each other on held-out folds: {weights}.
+- A head for one age group is not asked about another, and none of them about a patient of unknown age.
+- Without an answer within ten seconds (a box whose processor is taken) there is none.
 
-Repeat: `{command}` (seed {seed}; needs the `train` extra and the data sets).
+Repeat: `{command}` (needs the `train` extra and the data sets).
+"""
+
+_MADE = {
+    "full": (
+        "Text: MiniLM-L6. Image: a vision transformer of DINOv2's shape (ViT-S/14), {seen}. Fusion: one "
+        "layer of cross-attention in each direction. This is the teacher."
+    ),
+    "student": (
+        "Image: MobileNet V1 1.0 from ImageNet weights (dequantised from 8 bits), upper blocks trained, one "
+        "encoder for all kinds. Text: two layers, 128 wide. Fusion: one layer of cross-attention in each "
+        "direction. Learned from the labels and from the teacher's answers and features."
+    ),
+    "tiny": "As the student, with MobileNet V1 0.5 on smaller pictures, for the smallest boxes.",
+}
+
+
+_SEEN = (
+    "taught by MobileNet V1 to see (no pretrained DINOv2 weights were at hand; a file of them can take its "
+    "place)"
+)
+_SEEING = """\
+- *Unlabelled looking*: the teacher's image encoder has seen every development picture without its label
+  before the folds were made, those of held-out patients included.
 """
 
 
-def render(manifest: Manifest, command: str, seed: int) -> str:
-    """The model card as Markdown."""
-    kinds = manifest.kinds
+def render(manifest: Manifest, command: str, dinov2: Path | None, typical_share: float) -> str:
+    """The model card as Markdown. dinov2: the file that the teacher learned to see from, if not from us."""
+    heads = {name: head for kind in manifest.kinds.values() for name, head in kind.heads.items()}
+    size, teacher = manifest.size, manifest.teacher
+    share = "" if teacher is None else f"; {size.parameters / teacher.parameters:.1%} of its teacher's"
     return _TEXT.format(
         model=manifest.model,
         version=manifest.version,
+        profile=manifest.profile,
         review=manifest.review,
         licence=manifest.licence,
-        bytes=sum(file.bytes for file in manifest.files.values()),
-        parameters=sum(file.parameters for file in manifest.files.values()),
-        data="\n".join(_data(name, kind) for name, kind in kinds.items()),
-        metrics="\n\n".join(_metrics(name, kind) for name, kind in kinds.items()),
-        adults=_adults(kinds),
-        limits=", ".join(f"{name} {kind.typical_limit}" for name, kind in kinds.items()),
-        weights="; ".join(
-            f"{name} {mode}: {', '.join(str(w) for w in fitted.weights)}"
-            for name, kind in kinds.items()
-            for mode, fitted in kind.calibration.items()
-        ),
-        share="98.5",
-        foreign=round(100 * cast("float", _adult_facts(kinds)["not_typical"])),
-        most=" or ".join(f"{kind.most_in_set} ({name})" for name, kind in kinds.items()),
+        bytes=size.bytes,
+        parameters=size.parameters,
+        teacher=share,
+        made=_MADE[manifest.profile].format(seen="from DINOv2's weights" if dinov2 else _SEEN),
+        seeing="" if dinov2 else _SEEING,
+        dinov2="; DINOv2 by Meta, Apache-2.0" if dinov2 else "",
+        uses="\n".join(f"- **{kind.name}**: {kind.use};" for kind in all_kinds()),
+        data="\n".join(_data(name, head) for name, head in heads.items()),
+        traps="\n".join(f"- {trap}" for kind in all_kinds() for plan in kind.heads for trap in plan.traps),
+        doubted=next((head.match.share_below for head in heads.values() if head.match), 0.0),
+        metrics="\n\n".join(_metrics(name, head) for name, head in heads.items()),
+        limits=", ".join(f"{name} {head.typical_limit}" for name, head in heads.items()),
+        share=typical_share,
+        most=" or ".join(f"{head.most_in_set} ({name})" for name, head in heads.items()),
+        weights="; ".join(_weights(heads)),
         command=command,
-        seed=seed,
     )
 
 
-def _data(name: str, kind: Kind) -> str:
-    facts = kind.training
+def _weights(heads: Mapping[str, Head]) -> Iterator[str]:
+    for name, head in heads.items():
+        for mode, fitted in head.calibration.items():
+            yield f"{name} {mode} {', '.join(str(w) for w in fitted.weights)}"
+
+
+def _data(name: str, head: Head) -> str:
+    facts = head.training
     return (
-        f"- **{name}**: {facts['data']}. {facts['pictures']} pictures, {facts['groups']} groups (patients), "
-        f"development part only; SHA-256 {facts['data_sha256']}. Labels: {', '.join(kind.labels)}."
+        f"- **{name}**: {facts['data']}. {facts['pictures']} pictures in {facts['groups']} groups, by "
+        f"patient, development part only; SHA-256 {facts['data_sha256']}. Labels: {', '.join(head.labels)}."
     )
 
 
-def _metrics(name: str, kind: Kind) -> str:
+def _metrics(name: str, head: Head) -> str:
     lines = [f"### {name}", "", "| measure | value | 95 % interval | n |", "|---|---|---|---|"]
-    for key, value in kind.metrics.items():
+    for key, value in head.metrics.items():
         if isinstance(value, Mapping) and "value" in value:
-            lines.append(f"| {key} | {value['value']} | {value['low']} to {value['high']} | {value['n']} |")
-        elif not isinstance(value, Mapping):
+            found = cast("Mapping[str, float]", value)
+            lines.append(f"| {key} | {found['value']} | {found['low']} to {found['high']} | {found['n']} |")
+        else:
             lines.append(f"| {key} | {value} | | |")
     return "\n".join(lines)
-
-
-def _adult_facts(kinds: Mapping[str, Kind]) -> Mapping[str, object]:
-    return cast("Mapping[str, object]", kinds["chest-xray"].metrics["adult_films"])
-
-
-def _adults(kinds: Mapping[str, Kind]) -> str:
-    found = _adult_facts(kinds)
-    auc = cast("Mapping[str, object]", found["auc_pneumonia"])
-    healthy, ill = (
-        round(100 * cast("float", found[key]))
-        for key in ("healthy_called_pneumonia", "pneumonia_called_normal")
-    )
-    return (
-        f"On {auc['n']} adult films of NIH ChestX-ray14 (no finding / pneumonia as its labels have it; not\n"
-        f"used in training) normal against pneumonia reaches an AUC of {auc['value']} ({auc['low']} to\n"
-        f"{auc['high']}); {healthy} % of the films without finding would be called pneumonia and {ill} % of\n"
-        "those with pneumonia normal.\n"
-    )

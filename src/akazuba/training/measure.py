@@ -90,21 +90,38 @@ def parts(posteriors: Sequence[Floats], prior: Floats) -> Floats:
     return np.stack(evidence, axis=1)
 
 
-def cross_fitted(
-    evidence: Floats, labels: Ints, fold: Ints, prior: Floats, coverage: float
-) -> tuple[Floats, Floats]:
-    """Probabilities (N, L) and the sets' thresholds (N, L), for each fold fitted on the other folds.
+def fitted(
+    wordings: Sequence[Floats], labels: Ints, prior: Floats, coverage: float
+) -> calibration.Calibration:
+    """Weights for all wordings together, and thresholds that hold in each of them.
 
-    evidence: parts (N, K, L) of examples that their fold's network never saw.
+    wordings: parts (N, K, L) of the same N examples, once for each wording of their notes.
     """
-    probability, least = np.empty((2, len(labels), len(prior)))
+    evidence, truth = np.concatenate(wordings), np.tile(labels, len(wordings))
+    weights = calibration.fit_weights(evidence, truth, prior).round(4)
+    least = [
+        calibration.fit_least(calibration.probabilities(parts, prior, weights), labels, coverage)
+        for parts in wordings
+    ]
+    return calibration.Calibration(weights, np.min(least, axis=0))
+
+
+def cross_fitted(
+    wordings: Sequence[Floats], labels: Ints, fold: Ints, prior: Floats, coverage: float
+) -> list[tuple[Floats, Floats]]:
+    """For each wording, probabilities (N, L) and the sets' thresholds (N, L); those of a fold are fitted on
+    the other folds as what is shipped is on all.
+
+    wordings: as in `fitted`, of examples that their fold's network never saw.
+    """
+    found = [(np.empty((len(labels), len(prior))), np.empty((len(labels), len(prior)))) for _ in wordings]
     for number in np.unique(fold):
         own, other = fold == number, fold != number
-        weights = calibration.fit_weights(evidence[other], labels[other], prior)
-        fitted = calibration.probabilities(evidence, prior, weights)
-        probability[own] = fitted[own]
-        least[own] = calibration.fit_least(fitted[other], labels[other], coverage)
-    return probability, least
+        trust = fitted([parts[other] for parts in wordings], labels[other], prior, coverage)
+        for parts, (probability, least) in zip(wordings, found, strict=True):
+            probability[own] = calibration.probabilities(parts[own], prior, trust.weights)
+            least[own] = trust.least
+    return found
 
 
 def balanced_accuracy_estimate(chosen: Ints, labels: Ints, groups: Sequence[str]) -> Estimate:

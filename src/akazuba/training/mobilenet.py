@@ -46,7 +46,10 @@ class _Convolution(nn.Module):
 
 
 class MobileNet(nn.Module):
-    """Images (B, 3, 224, 224) in -1..1 -> cells (B, 49, 1024), row by row from the top left."""
+    """Pictures (B, 3, S, S) in -1..1 -> cells (B, (S/32)², C), row by row from the top left.
+
+    C is 1,024 times the width multiplier of the file (1.0, 0.5 …).
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
@@ -72,6 +75,14 @@ class MobileNet(nn.Module):
         for step in self.steps[1 + 2 * blocks :] if blocks else self.steps:
             x = step(x)
         return x.flatten(2).transpose(1, 2)
+
+    def places(self, low: Tensor) -> Tensor:
+        """(B, C, places of the picture)."""
+        return low.flatten(2)
+
+    def lower_parameters(self, blocks: int) -> list[nn.Parameter]:
+        """What `lower` reads."""
+        return list(self.steps[: 1 + 2 * blocks].parameters()) if blocks else []
 
 
 def read_tflite(path: Path) -> list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:

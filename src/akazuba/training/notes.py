@@ -9,7 +9,10 @@ is kept for evaluation (its single words, "no pain" say, are anybody's and do oc
 from __future__ import annotations
 
 import random
+import re
 from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
 
 SIGNS = ("itch", "grew", "hurt", "changed", "bleed", "elevation")
 
@@ -276,3 +279,41 @@ def _slip(text: str, rng: random.Random) -> str:
         return text
     a, b = text[place], text[place + 1 : place + 2]
     return text[:place] + rng.choice((b, a + a + b, b + a)) + text[place + 2 :]
+
+
+# --- notes that are about something else ----------------------------------------------------------
+
+_OF_THE_SKIN = re.compile(
+    "skin|rash|lesion|itch|spot|mole|sore|wound|ulcer|lump|swell|bleed|blood|scab|crust|patch|bump|mark|blister"
+    "|boil|wart|growth|bruis|burn|cut|scar|nodul|papul|scratch|pimple|abscess|pus|pigment|naev|freckle|colou?r"
+    "|peel|scal|flak|dry|hair|nail|bite|sting|tender|hurt|pain$"
+)
+
+
+@cache
+def _other_complaints() -> tuple[str, ...]:
+    """Phrases of our lay lexicon that no lesion would be described by."""
+    text = (files("akazuba.language") / "lay_lexicon_en.tsv").read_text(encoding="utf-8")
+    phrases = (line.split("\t")[0] for line in text.splitlines()[1:])
+    return tuple(phrase for phrase in phrases if not _OF_THE_SKIN.search(phrase))
+
+
+def other_complaint(rng: random.Random) -> tuple[Facts, str]:
+    """A note about anything but a skin lesion, and the one fact that it may state, the age.
+
+    >>> facts, note = other_complaint(random.Random(3))
+    >>> str(facts.age) in note
+    True
+    """
+    said = rng.sample(_other_complaints(), rng.choice((1, 2, 2, 3, 4)))
+    denied = rng.sample(_other_complaints(), rng.choice((0, 1, 2)))
+    if rng.random() < 0.5:
+        said[-1] += f" for {rng.choice(_TIMES)}"
+    age = rng.randint(1, 95) if rng.random() < 0.7 else None
+    forms = ("{age}yo with ", "{age} years old, ", "aged {age}: ", "{age} y/o, ")
+    lead = (
+        rng.choice(("", "Patient has ", "came with ")) if age is None else rng.choice(forms).format(age=age)
+    )
+    phrases = [*said, *(rng.choice(("no ", "denies ", "without ")) + phrase for phrase in denied)]
+    text = lead + rng.choice((", ", " and ", "; ", ". ")).join(phrases)
+    return Facts(age=age), _slip(text, rng) if rng.random() < 0.2 else text

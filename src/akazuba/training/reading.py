@@ -1,7 +1,9 @@
-"""Teaches the note encoder to read before it sees a single patient.
+"""Teaches a note encoder to read before it sees a single patient.
 
-Facts are drawn at random and rendered (`notes.render`); the encoder learns to give the facts back.
-No label of any patient is used, so that one reader serves every fold.
+Facts are drawn at random and rendered (`notes.render`); the encoder learns to give the facts back, and that a
+note about something else states none but the age. MiniLM learns first; the student's encoder learns from the
+same notes and from what MiniLM makes of them. No label of any patient is used, so that one reader serves
+every fold.
 """
 
 # mypy: disallow-subclassing-any=False
@@ -9,36 +11,64 @@ No label of any patient is used, so that one reader serves every fold.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from akazuba.diagnosis.wordpiece import PAD, START, UNKNOWN, WordPiece, words
-from akazuba.training.network import MAX_PIECES, WIDTH, NoteEncoder
-from akazuba.training.notes import REGIONS, SIGNS, Facts, random_facts, render
+from akazuba.training.data import Say
+from akazuba.training.network import MAX_PIECES, NoteReader
+from akazuba.training.notes import REGIONS, SIGNS, Facts, other_complaint, random_facts, render
+
+OTHER_SHARE = 0.15
+"""Share of notes about something else, here and in the training of the heads."""
 
 _AGE_BAND_YEARS = 5
 _UNSTATED = 0
+_NOTES_A_STEP = 64
 
 
-def learn_vocabulary(seed: int, size: int = 2048, notes: int = 30_000) -> list[str]:
+@dataclass(frozen=True)
+class Reader:
+    """A note encoder and the word pieces that it reads."""
+
+    net: nn.Module
+    pieces: WordPiece
+
+    def __call__(self, notes: Sequence[str]) -> tuple[Tensor, Tensor]:
+        """Vectors (B, T, W) and mask (B, T)."""
+        numbers, mask = as_tensors(notes, self.pieces)
+        net = cast("NoteReader", self.net)
+        return net(net.rows(numbers), mask), mask
+
+
+def learn_vocabulary(seed: int, size: int, notes: int = 40_000) -> list[str]:
     """WordPiece vocabulary of rendered notes: at most `size` pieces, then missing letters and digits."""
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-    rng = random.Random(seed)  # noqa: S311 (not a secret)
+    rng = random.Random(seed)
     tokenizer = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     trainer = trainers.WordPieceTrainer(
-        vocab_size=size, min_frequency=20, special_tokens=[PAD, UNKNOWN, START], show_progress=False
+        vocab_size=size, min_frequency=10, special_tokens=[PAD, UNKNOWN, START], show_progress=False
     )
-    texts = (" ".join(word for word, _ in words(render(random_facts(rng), rng))) for _ in range(notes))
+    texts = (" ".join(word for word, _ in words(_note(rng)[1])) for _ in range(notes))
     tokenizer.train_from_iterator(texts, trainer)
     numbers: dict[str, int] = tokenizer.get_vocab()
     learned = sorted(numbers, key=numbers.__getitem__)
     letters = "abcdefghijklmnopqrstuvwxyz"
     return [*learned, *sorted({*letters, *(f"##{c}" for c in letters), *"0123456789"} - set(learned))]
+
+
+def _note(rng: random.Random, other: float = 0.4) -> tuple[Facts, str]:
+    if rng.random() < other:
+        return other_complaint(rng)
+    facts = random_facts(rng)
+    return facts, render(facts, rng)
 
 
 def as_tensors(notes: Sequence[str], pieces: WordPiece) -> tuple[Tensor, Tensor]:
@@ -54,11 +84,11 @@ def as_tensors(notes: Sequence[str], pieces: WordPiece) -> tuple[Tensor, Tensor]
 class _Examiner(nn.Module):
     """Asks the note's summary vector for each fact: yes / no / not stated, region, age band."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.signs = nn.Linear(WIDTH, 3 * len(SIGNS))
-        self.region = nn.Linear(WIDTH, 1 + len(REGIONS))
-        self.age = nn.Linear(WIDTH, 2 + 100 // _AGE_BAND_YEARS)
+        self.signs = nn.Linear(width, 3 * len(SIGNS))
+        self.region = nn.Linear(width, 1 + len(REGIONS))
+        self.age = nn.Linear(width, 2 + 100 // _AGE_BAND_YEARS)
 
     def forward(self, summary: Tensor) -> list[Tensor]:
         return [*self.signs(summary).chunk(len(SIGNS), 1), self.region(summary), self.age(summary)]
@@ -80,20 +110,41 @@ def _answers(facts: Sequence[Facts]) -> Tensor:
 
 
 def learn_to_read(
-    pieces: WordPiece, vocabulary: int, steps: int, seed: int, say: Callable[[str], None]
-) -> tuple[NoteEncoder, list[dict[str, float]]]:
-    """Returns the encoder and its learning curve; `read` is the share of facts read right in fresh notes."""
+    reader: Reader,
+    width: int,
+    steps: int,
+    rate: float,
+    seed: int,
+    say: Say,
+    half: bool,
+    teacher: Reader | None = None,
+) -> list[dict[str, float]]:
+    """Trains the reader's network in place and returns the learning curve.
+
+    width: of its vectors. half: train in bfloat16. teacher: whose summary vectors it learns to give back.
+    `read`: share of facts read right in fresh notes.
+    """
     torch.manual_seed(seed)
-    rng = random.Random(seed)  # noqa: S311 (not a secret)
-    encoder, examiner = NoteEncoder(vocabulary), _Examiner()
-    optimiser = torch.optim.AdamW([*encoder.parameters(), *examiner.parameters()], 2e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
+    rng = random.Random(seed)
+    examiner = _Examiner(width)
+    echo = None if teacher is None else nn.Linear(width, _width_of(teacher))
+    taught = [reader.net, examiner] if echo is None else [reader.net, examiner, echo]
+    parameters = [p for module in taught for p in module.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(parameters, rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps)
+    reader.net.train()
     curve = []
     for step in range(1, steps + 1):
-        facts = [random_facts(rng) for _ in range(64)]
+        facts, notes = zip(*(_note(rng, OTHER_SHARE) for _ in range(_NOTES_A_STEP)), strict=True)
         answers = _answers(facts)
-        replies = examiner(encoder(*as_tensors([render(f, rng) for f in facts], pieces))[:, 0])
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            summary = reader(notes)[0][:, 0]
+            replies = [reply.float() for reply in examiner(summary)]
         loss = sum(nn.functional.cross_entropy(reply, answers[:, i]) for i, reply in enumerate(replies))
+        if teacher is not None and echo is not None:
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+                example = teacher(notes)[0][:, 0].float()
+            loss = loss + nn.functional.mse_loss(echo(summary), example)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -108,4 +159,9 @@ def learn_to_read(
                 }
             )
             say(f"reading notes: step {step}/{steps}  {curve[-1]}")
-    return encoder.eval(), curve
+    reader.net.eval()
+    return curve
+
+
+def _width_of(reader: Reader) -> int:
+    return int(cast("NoteReader", reader.net).table.shape[1])

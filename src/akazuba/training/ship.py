@@ -1,11 +1,12 @@
-"""Puts a finished training run into the package: graphs, statistics, manifest, model card, record."""
+"""Puts a finished run in its place: a folder for each profile, the model cards, the record of the run."""
 
 from __future__ import annotations
 
 import json
 import platform
+import shutil
 import tempfile
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -15,324 +16,252 @@ import numpy.typing as npt
 import torch
 
 from akazuba.diagnosis import artefacts, calibration
-from akazuba.diagnosis.artefacts import Ages, File, Kind, ModeCalibration
-from akazuba.diagnosis.runtime import Graph
-from akazuba.diagnosis.wordpiece import WordPiece
-from akazuba.training import card, data, export, measure
+from akazuba.diagnosis.artefacts import File, Head, Kind, Manifest, Notes, Size
+from akazuba.training import calibrate, card, export, pretrain, run
+from akazuba.training.calibrate import COVERAGE, Trust
 from akazuba.training.data import Examples
-from akazuba.training.fit import Recipe, Say, Trained
+from akazuba.training.export import Exported
+from akazuba.training.judge import Exhibit, Said, together
+from akazuba.training.kinds import HeadPlan, all_kinds
 from akazuba.training.network import MAX_PIECES
-from akazuba.training.run import LOADERS, RECIPES, paraphrased, read_trained
+from akazuba.training.pictures import Pixels
+from akazuba.training.profiles import PROFILES, Profile
+from akazuba.training.run import Job
 
-COMMAND = "python -m akazuba.training --data ../shared/data"
-COVERAGE = 0.9
+MODEL, VERSION = "akazuba-engine", "0.2.0"
 REVIEW = "not reviewed by a clinician"
+LICENCE = "Apache-2.0 (it starts from MobileNet V1 by Google and MiniLM-L6, both Apache-2.0)"
 TYPICAL_RANK = 64
 TYPICAL_SHARE = 0.985
 """Share of true pictures of a kind, over folds, that the typicality check must let pass."""
 
-CHEST_AGES = Ages(
-    below_years=15.0,
-    why="the chest model has learned from children's films only and is not used from the age of 15 years",
-)
-NAMES = {"skin-photo": "a photograph of a skin lesion", "chest-xray": "a frontal chest X-ray"}
-LICENCES = {
-    "skin-photo": "PAD-UFES-20 (Pacheco et al. 2020, Mendeley Data zr7vgbcyr2), CC BY 4.0",
-    "chest-xray": (
-        "Paediatric chest X-rays (Kermany et al. 2018, Mendeley Data rscbjbr9sj), known as CC BY 4.0 "
-        "(the copy that was used states no licence of its own)"
-    ),
-}
-MOST_IN_SET = {"skin-photo": 3, "chest-xray": 2}
 
-
-@dataclass(frozen=True)
-class FoldResults:
-    """What the held-out examples got. fold: -1 where none has held the example out yet.
-
-    posteriors: mode -> (N, L) P(label | what was seen), uncalibrated; `*_int8` is the quantised form.
-    """
-
-    fold: npt.NDArray[np.int64]
-    posteriors: dict[str, npt.NDArray[np.float64]]
-    curves: list[list[dict[str, float]]]
-
-
-@dataclass(frozen=True)
-class _Shipment:
-    """One image kind on its way: its examples as arrays, and where the trained networks lie."""
-
-    name: str
-    examples: Examples
-    pictures: export.Pixels
-    vocabulary: list[str]
-    data_folder: Path
-    work: Path
-    seed: int
-    say: Say
-
-    @property
-    def recipe(self) -> Recipe:
-        return RECIPES[self.name]
-
-    @property
-    def pieces(self) -> WordPiece | None:
-        return WordPiece(self.vocabulary) if self.examples.notes else None
-
-    def trained(self, stage: str) -> Trained:
-        return read_trained(self.work / f"{self.name}.{stage}.pt", self.data_folder, len(self.vocabulary))
-
-
-def ship(data_folder: Path, work: Path, results: Path, models: Path, *, seed: int, say: Say) -> None:
-    """Exports every kind, then writes the manifest, the model card and the record of the run."""
-    models.mkdir(parents=True, exist_ok=True)
+def ship(job: Job, results: Path, folders: Mapping[str, Path]) -> None:
+    """Writes a folder for each profile (folders: by its name), and `engine_folds.json` into `results`."""
     results.mkdir(parents=True, exist_ok=True)
-    reader = torch.load(work / "reader.pt")
-    vocabulary: list[str] = reader["vocabulary"]
-    (models / "vocabulary.txt").write_text("\n".join(vocabulary) + "\n", encoding="utf-8")
-    files = {"vocabulary.txt": _file(models / "vocabulary.txt")}
-    kinds: dict[str, Kind] = {}
-    record: dict[str, object] = {
-        "command": COMMAND,
-        "seed": seed,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "reading_curve": reader["curve"],
-    }
-    for name, load in LOADERS.items():
-        examples = load(data_folder)
-        pictures = data.pixels(examples.paths, RECIPES[name].side, RECIPES[name].through)
-        shipment = _Shipment(name, examples, pictures, vocabulary, data_folder, work, seed, say)
-        found = _fold_results(shipment)
-        kinds[name], own_files = _ship_kind(shipment, found, models)
-        files |= own_files
-        record[name] = {
-            "data_sha256": examples.digest,
-            "recipe": asdict(shipment.recipe),
-            "labels": examples.label_names,
-            "prior": [round(float(p), 6) for p in examples.prior],
-            "curve_final": torch.load(work / f"{name}.final.pt")["curve"],
-            "curves_folds": found.curves,
-            "ids": examples.ids,
-            "groups": examples.groups,
-            "label": examples.labels.tolist(),
-            "fold": found.fold.tolist(),
-            "posteriors": {mode: _compact(values) for mode, values in found.posteriors.items()},
-        }
-    adults = _adult_check(kinds["chest-xray"], data_folder, models)
-    say(f"adult films: {adults}")
-    metrics = {**kinds["chest-xray"].metrics, "adult_films": adults}
-    kinds["chest-xray"] = msgspec.structs.replace(kinds["chest-xray"], metrics=metrics)
-    manifest = artefacts.Manifest(
-        format=artefacts.FORMAT,
-        model="akazuba-engine",
-        version="0.1.0",
-        licence="Apache-2.0 (it starts from MobileNet V1 by Google, Apache-2.0; training data CC BY 4.0)",
-        review=REVIEW,
-        files=files,
-        kinds=kinds,
-    )
-    text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-    (models / "manifest.json").write_bytes(text + b"\n")
+    examples = run.load_examples(job.data)
+    teacher: Size | None = None
+    said: dict[str, dict[str, Said]] = {}
+    manifests = {}
+    for profile in PROFILES.values():
+        manifest, said[profile.name] = _ship_profile(job, profile, examples, folders[profile.name], teacher)
+        teacher = teacher or manifest.size
+        manifests[profile.name] = manifest
+    record = _record(job, examples, said, manifests)
     (results / "engine_folds.json").write_text(
         json.dumps(record, separators=(",", ":")) + "\n", encoding="utf-8"
     )
-    (models / "MODEL_CARD.md").write_text(card.render(manifest, COMMAND, seed), encoding="utf-8")
-    say(f"shipped {sum(file.bytes for file in files.values())} bytes")
 
 
-def _fold_results(s: _Shipment) -> FoldResults:
-    """Collects the folds, and runs each fold's 8-bit form over what it held out."""
-    folds = data.folds(s.examples, s.recipe.folds, s.seed)
-    fold = np.full(len(folds), -1)
-    posteriors: dict[str, npt.NDArray[np.float64]] = {}
-    curves = []
-    again = paraphrased(s.examples, s.seed)
-    for number in range(s.recipe.folds):
-        path = s.work / f"{s.name}.fold-{number}.pt"
-        if not path.exists():
-            s.say(f"{s.name}: fold {number + 1} is missing")
-            continue
-        stored = torch.load(path)
-        held_out = stored["held_out"].numpy()
-        fold[held_out] = number
-        curves.append(stored["curve"])
-        scores = {mode: values.numpy() for mode, values in stored["scores"].items()}
+def command_of(job: Job) -> str:
+    """What repeats the run."""
+    dinov2 = f" --dinov2 {job.dinov2.name}" if job.dinov2 else ""
+    return f"python -m akazuba.training --data ../shared/data --seed {job.seed}{dinov2}"
+
+
+def _ship_profile(
+    job: Job, profile: Profile, examples: Mapping[str, Examples], folder: Path, teacher: Size | None
+) -> tuple[Manifest, dict[str, Said]]:
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    pictures = {plan.name: run.decoded_for(profile, kind, examples[plan.name]) for kind, plan in run.heads()}
+    said = _folds_said(job, profile, examples, pictures)
+    trained = run.read_trained(job, profile, run.FINAL, examples)
+    vocabulary = run.vocabulary_of(job, profile)
+    exported = export.export(trained, vocabulary, list(pictures.values()), part)
+    exhibit = Exhibit(trained, vocabulary, part)
+    folds = run.fold_numbers(examples, job.seed)
+    heads = {}
+    for _, plan in run.heads():
+        own = examples[plan.name]
+        job.say(f"{profile.name}: {plan.name}")
+        trust = calibrate.trust(own, folds[plan.name], said[plan.name], plan.most_in_set)
+        file, limit = store_typical(exhibit, pictures[plan.name], folds[plan.name], plan, part)
+        exported.append(file)
+        heads[plan.name] = head_of(plan, own, trust, file.name, limit)
+    manifest = manifest_of(profile, part, exported, heads, teacher)
+    artefacts.write_manifest(part, manifest)
+    text = card.render(manifest, command_of(job), job.dinov2, TYPICAL_SHARE)
+    (part / "MODEL_CARD.md").write_text(text, encoding="utf-8")
+    shutil.rmtree(folder, ignore_errors=True)
+    part.rename(folder)
+    job.say(f"{profile.name}: {manifest.size.parameters:,} parameters, {manifest.size.bytes:,} bytes")
+    return manifest, said
+
+
+def manifest_of(
+    profile: Profile,
+    folder: Path,
+    exported: Sequence[Exported],
+    heads: Mapping[str, Head],
+    teacher: Size | None,
+) -> Manifest:
+    """heads: by name, of every kind."""
+    return Manifest(
+        format=artefacts.FORMAT,
+        model=MODEL,
+        version=VERSION,
+        profile=profile.name,
+        licence=LICENCE,
+        review=REVIEW,
+        files={file.name: _file(folder, file) for file in exported},
+        image_encoder=export.IMAGE,
+        notes=Notes(export.NOTE, export.VOCABULARY, export.TABLE, profile.width, MAX_PIECES),
+        kinds={
+            kind.name: Kind(
+                kind.spoken,
+                kind.sides[profile.name],
+                kind.through,
+                {plan.name: heads[plan.name] for plan in kind.heads},
+            )
+            for kind in all_kinds()
+        },
+        teacher=teacher,
+    )
+
+
+def _folds_said(
+    job: Job, profile: Profile, examples: Mapping[str, Examples], pictures: Mapping[str, Pixels]
+) -> dict[str, Said]:
+    """What the exported form of each fold says of what it held out, by head."""
+    folds = run.fold_numbers(examples, job.seed)
+    vocabulary = run.vocabulary_of(job, profile)
+    parts: dict[str, dict[int, tuple[npt.NDArray[np.int64], Said]]] = {name: {} for name in examples}
+    for number, split in enumerate(run.fold_splits()):
+        trained = run.read_trained(job, profile, split, examples)
+        train, held_out = run.trained_on(split, folds), run.held_out_of(split, folds)
         with tempfile.TemporaryDirectory() as scratch:
-            train = s.pictures[folds != number]
-            graphs, _ = _graphs(s.trained(f"fold-{number}"), Path(scratch), s.recipe, train)
-            notes = [s.examples.notes[i] for i in held_out] if s.pieces else []
-            small, _ = export.scores_of(graphs, s.pictures[held_out], notes, s.pieces)
-            scores |= {f"{mode}_int8": values for mode, values in small.items()}
-            if s.pieces:
-                other = [again[i] for i in held_out]
-                small, _ = export.scores_of(graphs, s.pictures[held_out], other, s.pieces)
-                scores |= {f"{mode}_paraphrased_int8": small[mode] for mode in ("text", "fused")}
-        for mode, values in scores.items():
-            whole = posteriors.setdefault(mode, np.full((len(fold), len(s.examples.label_names)), np.nan))
-            whole[held_out] = calibration.probabilities(values[:, None], s.examples.prior, np.ones(1))
-        s.say(f"{s.name}: fold {number + 1} in 8 bits")
-    return FoldResults(fold, posteriors, curves)
+            shown = [pictures[name][train[name]] for name in pictures]
+            export.export(trained, vocabulary, shown, Path(scratch))
+            exhibit = Exhibit(trained, vocabulary, Path(scratch))
+            for name, own in examples.items():
+                other = run.paraphrased(own, job.seed) if own.notes else ()
+                found = exhibit.say(name, own, pictures[name], held_out[name], other)
+                parts[name][number] = (held_out[name], found)
+        job.say(f"{profile.name}: {split} judged in 8 bits")
+    return {name: together(len(own.ids), parts[name]) for name, own in examples.items()}
 
 
-def _graphs(
-    trained: Trained, folder: Path, recipe: Recipe, pictures: export.Pixels
-) -> tuple[dict[str, Graph], dict[str, int]]:
-    """Exports and quantises; returns the 8-bit graphs by part and the float graphs' parameter counts."""
-    paths = export.export_float(trained, folder, recipe.side)
-    step = max(1, len(pictures) // export.CALIBRATION_PICTURES)
-    small = export.quantised(paths, folder, pictures[::step][: export.CALIBRATION_PICTURES])
-    parameters = {part: export.parameters_of(path) for part, path in paths.items()}
-    for path in paths.values():
-        path.unlink()
-    return {part: Graph(path, export.INPUTS[part], shared=False) for part, path in small.items()}, parameters
+def store_typical(
+    exhibit: Exhibit, pictures: Pixels, turn: npt.NDArray[np.int64], plan: HeadPlan, folder: Path
+) -> tuple[Exported, float]:
+    """Writes the typicality statistics of a head's pictures; returns the file and its limit.
 
-
-def _ship_kind(s: _Shipment, found: FoldResults, models: Path) -> tuple[Kind, dict[str, File]]:
-    name, examples, recipe, pieces = s.name, s.examples, s.recipe, s.pieces
-    with tempfile.TemporaryDirectory() as scratch:
-        graphs, parameters = _graphs(s.trained("final"), Path(scratch), recipe, s.pictures)
-        names = {part: f"{name}.{part}.onnx" for part in graphs}
-        for part, file_name in names.items():
-            (models / file_name).write_bytes((Path(scratch) / f"{part}.onnx").read_bytes())
-    _, textures = export.scores_of(graphs, s.pictures, examples.notes, pieces)
-    limit = _typical_limit(textures, examples)
+    turn: (N,) pictures of one number are measured by what the others have in common. Texture comes from
+    frozen blocks, so that the final form stands for every fold's (but for the ranges of its 8 bits).
+    """
+    side = pictures.shape[1]
+    textures = np.stack([exhibit.graphs.look(picture, side, side)[1] for picture in pictures])
+    distance = np.empty(len(turn))
+    for number in range(run.FOLDS):
+        fitted = calibration.fit_typicality(textures[turn != number], TYPICAL_RANK)
+        distance[turn == number] = fitted.distance(textures[turn == number])
     typical = calibration.fit_typicality(textures, TYPICAL_RANK)
-    typical_name = f"{name}.typical.npz"
-    rest = np.float32(typical.rest)
-    np.savez(models / typical_name, mean=typical.mean, directions=typical.directions, rest=rest)
-    s.say(f"{name}: exported; typicality limit {limit:.2f}")
+    name = f"{plan.name}.typical.npz"
+    np.savez_compressed(
+        folder / name,
+        mean=typical.mean.astype(np.float32),
+        directions=typical.directions.astype(np.float16),
+        rest=np.float32(typical.rest),
+    )
+    learned = typical.mean.size + typical.directions.size + 1
+    return Exported(name, parameters=learned), float(np.quantile(distance, TYPICAL_SHARE))
 
-    files = {
-        file_name: _file(models / file_name, export.INPUTS[part], parameters[part])
-        for part, file_name in names.items()
-    }
-    files[typical_name] = _file(models / typical_name)
-    calibrated, metrics = _calibrate(examples, found, MOST_IN_SET[name])
-    kind = Kind(
-        name=NAMES[name],
-        image_encoder=names["image"],
-        head=names.get("fusion") or names["head"],
-        note_encoder=names.get("note"),
-        vocabulary="vocabulary.txt" if pieces else None,
-        most_pieces=MAX_PIECES if pieces else 0,
-        side=recipe.side,
-        through=recipe.through,
+
+def head_of(plan: HeadPlan, examples: Examples, trust: Trust, typical: str, limit: float) -> Head:
+    return Head(
+        graph=export.head_file(plan.name),
         labels=examples.label_names,
-        conditions={label: label for label in examples.label_names if label != "normal"},
+        conditions=plan.conditions,
         prior=tuple(round(float(p), 6) for p in examples.prior),
-        calibration=calibrated,
+        calibration=trust.calibration,
         coverage=COVERAGE,
-        most_in_set=MOST_IN_SET[name],
-        typical=typical_name,
+        most_in_set=plan.most_in_set,
+        typical=typical,
         typical_limit=round(limit, 3),
-        ages=CHEST_AGES if name == "chest-xray" else None,
+        reads_note=bool(examples.notes),
+        match=trust.match,
+        ages=plan.ages,
         training={
-            "data": LICENCES[name],
+            "data": plan.data,
             "data_sha256": examples.digest,
             "pictures": str(len(examples.ids)),
             "groups": str(len(set(examples.groups))),
-            "start": "MobileNet V1 1.0 224, ImageNet, Apache-2.0",
         },
-        metrics=metrics,
+        metrics=trust.metrics,
     )
-    return kind, files
 
 
-def _typical_limit(textures: npt.NDArray[np.float32], examples: Examples) -> float:
-    """Distance that TYPICAL_SHARE of the pictures stay within when their fold had no part in the fit."""
-    fold = data.folds(examples, 5, 0)
-    distance = np.empty(len(fold))
-    for number in range(5):
-        fitted = calibration.fit_typicality(textures[fold != number], TYPICAL_RANK)
-        distance[fold == number] = fitted.distance(textures[fold == number])
-    return float(np.quantile(distance, TYPICAL_SHARE))
+def _file(folder: Path, file: Exported) -> File:
+    content = (folder / file.name).read_bytes()
+    return File(sha256(content).hexdigest(), len(content), file.inputs, file.parameters)
 
 
-def _calibrate(
-    examples: Examples, found: FoldResults, most_in_set: int
-) -> tuple[dict[str, ModeCalibration], dict[str, object]]:
-    """Fits weights and set thresholds on what the 8-bit folds said of held-out examples.
-
-    The figures beside them are honest: for each fold, weights and thresholds come from the other folds.
-    """
-    done = found.fold >= 0
-    labels, fold, prior = examples.labels[done], found.fold[done], examples.prior
-    groups = [group for group, kept in zip(examples.groups, done, strict=True) if kept]
-
-    def parts(*sources: str) -> npt.NDArray[np.float64]:
-        return measure.parts([found.posteriors[f"{source}_int8"][done] for source in sources], prior)
-
-    modes = {"image": parts("image")}
-    shipped = {"image": [modes["image"]]}
-    if "fused_int8" in found.posteriors:
-        modes |= {
-            "text": parts("text"),
-            "fused": parts("image", "text", "fused"),
-            "fused_paraphrased": parts("image", "text_paraphrased", "fused_paraphrased"),
+def _record(
+    job: Job,
+    examples: Mapping[str, Examples],
+    said: Mapping[str, Mapping[str, Said]],
+    manifests: Mapping[str, Manifest],
+) -> dict[str, object]:
+    """Everything that the benchmark recomputes figures from, and what a repetition is compared with."""
+    folds = run.fold_numbers(examples, job.seed)
+    see, read = torch.load(job.file("vit.pt")), torch.load(job.file("readers.pt"))
+    heads: dict[str, object] = {}
+    for _, plan in run.heads():
+        own = examples[plan.name]
+        heads[plan.name] = {
+            "data_sha256": own.digest,
+            "labels": own.label_names,
+            "prior": [round(float(p), 6) for p in own.prior],
+            "most_in_set": plan.most_in_set,
+            "ids": own.ids,
+            "groups": own.groups,
+            "label": own.labels.tolist(),
+            "fold": folds[plan.name].tolist(),
+            "posteriors": {
+                profile: _posteriors(job, PROFILES[profile], plan, own, folds[plan.name], found[plan.name])
+                for profile, found in said.items()
+            },
+            "fits": {
+                profile: {key: np.round(v, 3).tolist() for key, v in found[plan.name].fits.items()}
+                for profile, found in said.items()
+                if found[plan.name].fits
+            },
         }
-        shipped["fused"] = [modes["fused"], modes["fused_paraphrased"]]
-
-    calibrated: dict[str, ModeCalibration] = {}
-    for mode, wordings in shipped.items():
-        evidence, truth = np.concatenate(wordings), np.tile(labels, len(wordings))
-        weights = calibration.fit_weights(evidence, truth, prior).round(4)
-        least = calibration.fit_least(calibration.probabilities(evidence, prior, weights), truth, COVERAGE)
-        calibrated[mode] = ModeCalibration(tuple(weights.tolist()), tuple(float(f"{v:.5g}") for v in least))
-
-    metrics: dict[str, object] = {}
-    for mode, evidence in modes.items():
-        probability, least = measure.cross_fitted(evidence, labels, fold, prior, COVERAGE)
-        chosen, right = measure.balanced_choice(probability, prior), probability.argmax(1) == labels
-        sets = calibration.in_set(probability, least)
-        held, size = sets[np.arange(len(labels)), labels], sets.sum(1)
-        abstained = (size == 0) | (size > most_in_set)
-        metrics |= {
-            f"balanced_accuracy_{mode}": measure.balanced_accuracy_estimate(chosen, labels, groups).as_dict(),
-            f"accuracy_{mode}": measure.share_estimate(right, groups).as_dict(),
-            f"set_coverage_{mode}": measure.share_estimate(held, groups).as_dict(),
-            f"set_size_{mode}": round(float(size.mean()), 3),
-            f"abstained_{mode}": measure.share_estimate(abstained, groups).as_dict(),
-            f"calibration_error_{mode}": round(
-                calibration.expected_calibration_error(probability, labels), 4
-            ),
-        }
-        if "normal" in examples.label_names:
-            normal = examples.label_names.index("normal")
-            ill = 1 - probability[:, normal]
-            metrics["auc_pneumonia"] = measure.auc_estimate(ill, labels != normal, groups).as_dict()
-    return calibrated, metrics
-
-
-def _adult_check(kind: Kind, data_folder: Path, models: Path) -> dict[str, object]:
-    """What the children's model makes of adult films (NIH): the reason for its age limit."""
-    adults = data.load_adult_chest(data_folder)
-    pictures = data.pixels(adults.paths, kind.side, kind.through)
-    graphs = {
-        "image": Graph(models / kind.image_encoder, export.INPUTS["image"], shared=False),
-        "head": Graph(models / kind.head, export.INPUTS["head"], shared=False),
-    }
-    scores, textures = export.scores_of(graphs, pictures, [], None)
-    weights = np.array(kind.calibration["image"].weights)
-    probability = calibration.probabilities(scores["image"][:, None], np.array(kind.prior), weights)
-    with np.load(models / kind.typical) as stored:
-        typical = calibration.Typicality(stored["mean"], stored["directions"], float(stored["rest"]))
-    ill = 1 - probability[:, kind.labels.index("normal")]
-    positive = adults.labels == 1
     return {
-        "data_sha256": adults.digest,
-        "auc_pneumonia": measure.auc_estimate(ill, positive, adults.groups).as_dict(),
-        "healthy_called_pneumonia": round(float((ill[~positive] > 0.5).mean()), 4),
-        "pneumonia_called_normal": round(float((ill[positive] <= 0.5).mean()), 4),
-        "not_typical": round(float((typical.distance(textures) > kind.typical_limit).mean()), 4),
+        "command": command_of(job),
+        "seed": job.seed,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "steps": run.STEPS,
+        "learning_to_see": {
+            "start": see["start"],
+            "phases": pretrain.recipe(pretrain.PHASES),
+            "curve": see["curve"],
+        },
+        "learning_to_read": read["curves"],
+        "curves": {
+            f"{profile}.{split}": torch.load(job.file(f"{profile}.{split}.pt"))["curve"]
+            for profile in PROFILES
+            for split in run.splits()
+        },
+        "sizes": {name: msgspec.to_builtins(manifest.size) for name, manifest in manifests.items()},
+        "heads": heads,
     }
 
 
-def _file(path: Path, inputs: tuple[str, ...] = (), parameters: int = 0) -> File:
-    content = path.read_bytes()
-    return File(sha256(content).hexdigest(), len(content), inputs, parameters)
-
-
-def _compact(values: npt.NDArray[np.float64]) -> list[list[float]]:
-    """Four significant digits; an example that no fold has held out yet has an empty row."""
-    return [[] if np.isnan(row).any() else [float(f"{v:.4g}") for v in row] for row in values]
+def _posteriors(
+    job: Job, profile: Profile, plan: HeadPlan, examples: Examples, folds: npt.NDArray[np.int64], said: Said
+) -> dict[str, list[list[float]]]:
+    """By mode, uncalibrated: of the exported form, and (`*_float`) of the network before it was exported."""
+    found = calibrate.posteriors_of(said, examples.prior)
+    whole: dict[str, npt.NDArray[np.float64]] = {}
+    for number, split in enumerate(run.fold_splits()):
+        scores = torch.load(job.file(f"{profile.name}.{split}.pt"))["scores"][plan.name]
+        for mode, values in scores.items():
+            place = whole.setdefault(mode, np.empty((len(examples.ids), len(examples.label_names))))
+            place[folds == number] = values.numpy()
+    plain = calibrate.posteriors_of(Said(whole), examples.prior)
+    found |= {f"{mode}_float": values for mode, values in plain.items() if mode in ("image", "fused")}
+    return {mode: [[float(f"{v:.3g}") for v in row] for row in values] for mode, values in found.items()}

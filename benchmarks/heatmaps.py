@@ -180,7 +180,9 @@ class Attention:
         self._names = [name for node in nodes for name in node.input[:2]]
         for name in self._names:
             model.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
-        self._session = onnxruntime.InferenceSession(model.SerializeToString())
+        options = onnxruntime.SessionOptions()
+        options.use_per_session_threads = False  # the engine has set up a pool for the whole process
+        self._session = onnxruntime.InferenceSession(model.SerializeToString(), options)
 
     def __call__(self, engine: Engine, picture: Picture, note: str) -> Grid:
         kind = engine._kinds[picture.kind].facts

@@ -1,5 +1,6 @@
 """The knowledge as data: sound, readable, and honest about what nobody has checked."""
 
+import csv
 import json
 import re
 from importlib import resources
@@ -187,3 +188,16 @@ def test_an_unsound_finding_or_file_is_refused() -> None:
     for text in (b"", b"{}", json.dumps(content()).encode()[:-9]):
         with pytest.raises(ArtefactError, match=r"x\.json"):
             read_knowledge(text, "x.json")
+
+
+def test_every_condition_stands_on_the_list_that_was_frozen_before_measuring(table: KnowledgeTable) -> None:
+    text = (resources.files("akazuba.knowledge") / "listed.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    ids = [row["id"] for row in rows]
+    assert len(set(ids)) == len(ids) > 350
+    assert {condition.id for condition in table.conditions} <= set(ids)
+    for row in rows:
+        assert re.fullmatch(r"[a-z][a-z0-9-]*", row["id"])
+        assert re.fullmatch(r"([A-Z]\d\d(\.\d{1,2})?)?", row["icd10"]), row["id"]
+        assert row["must_not_miss"] in ("yes", "no")
+        assert len(row["why_listed"]) > 5

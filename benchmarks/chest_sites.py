@@ -20,12 +20,12 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import engine_refusals
 import numpy as np
+from engine import shown
 
 from akazuba.diagnosis.engine import Engine, open_engine
 from akazuba.records import Picture
@@ -52,10 +52,7 @@ def main() -> None:
     facts |= left_out(rows, cells(engine, films))
     facts |= from_elsewhere(engine, rows, films)
     for key, value in facts.items():
-        shown = value
-        if isinstance(value, Mapping) and "low" in value:
-            shown = f"{value['value']} ({value['low']} to {value['high']}, n = {value['n']})"
-        print(f"{key:44} {shown}")
+        print(f"{key:44} {shown(value)}")
     if arguments.json:
         print(json.dumps(facts))
 

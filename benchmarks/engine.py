@@ -61,12 +61,12 @@ def main() -> None:
     facts |= adult_chest(record["heads"]["chest-xray.adult"], data)
     facts |= engine_refusals.refusals(data, 100 if arguments.quick else 500)
     for key, value in facts.items():
-        print(f"{key:44} {_shown(value)}")
+        print(f"{key:44} {shown(value)}")
     if arguments.json:
         print(json.dumps(facts))
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
     if isinstance(value, Mapping) and "low" in value:
         return f"{value['value']} ({value['low']} to {value['high']}, n = {value['n']})"
     return str(value)

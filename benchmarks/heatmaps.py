@@ -32,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
+from engine import shown
 
 from akazuba.diagnosis import artefacts
 from akazuba.diagnosis.engine import Engine, open_engine
@@ -70,7 +71,7 @@ def main() -> None:
         notes = [row.get("note", "") for row in rows]
         facts |= {f"{key}_{kind}": value for key, value in deletion(engine, pictures, notes, age).items()}
     for key, value in facts.items():
-        print(f"{key:44} {value}")
+        print(f"{key:44} {shown(value)}")
     if arguments.json:
         print(json.dumps(facts))
 

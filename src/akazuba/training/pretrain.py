@@ -271,8 +271,13 @@ def _keep(
         "step": step,
         "curve": list(curve),
     }
+    save_whole(state, path)
+
+
+def save_whole(found: Mapping[str, object], path: Path) -> None:
+    """What is cut off while it is saved leaves no file that looks finished."""
     part = path.with_suffix(".part")
-    torch.save(state, part)
+    torch.save(dict(found), part)
     part.replace(path)
 
 

@@ -9,7 +9,7 @@ from what MiniLM taught them to read.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import nn
@@ -96,16 +96,10 @@ STUDENT = Profile(
     image_net=lambda data: MobileNet(data / MOBILENET),
     note_reader=lambda vocabulary: NoteEncoder(vocabulary, STUDENT_WIDTH),
 )
-TINY = Profile(
-    "tiny",
-    frozen_blocks=5,
+TINY = replace(
+    STUDENT,
+    name="tiny",
     cell_width=512,
-    width=STUDENT_WIDTH,
-    half=False,
-    encoder_rate=1e-4,
-    reader_rate=1e-4,
-    head_rate=1e-3,
     image_net=lambda data: MobileNet(data / MOBILENET_HALF),
-    note_reader=lambda vocabulary: NoteEncoder(vocabulary, STUDENT_WIDTH),
 )
 PROFILES = {profile.name: profile for profile in (FULL, STUDENT, TINY)}

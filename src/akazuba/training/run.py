@@ -111,13 +111,6 @@ def _of_one_run(job: Job, examples: Mapping[str, Examples]) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _save(found: Mapping[str, object], path: Path) -> None:
-    """A stage that is cut off leaves no file that looks finished."""
-    part = path.with_suffix(".part")
-    torch.save(dict(found), part)
-    part.replace(path)
-
-
 def load_examples(data_folder: Path) -> dict[str, Examples]:
     """By head."""
     return {plan.name: plan.load(data_folder) for _, plan in heads()}
@@ -150,7 +143,7 @@ def _learn_to_see(job: Job) -> None:
     if path.exists():
         return
     if job.dinov2:
-        _save({"state": read_dinov2(job.dinov2), "curve": [], "start": job.dinov2.name}, path)
+        pretrain.save_whole({"state": read_dinov2(job.dinov2), "curve": [], "start": job.dinov2.name}, path)
         return
     albums = []
     for kind in all_kinds():
@@ -163,7 +156,7 @@ def _learn_to_see(job: Job) -> None:
     vit, curve = pretrain.pretrain(
         teacher, albums, pretrain.PHASES, job.seed, job.file("vit.checkpoint.pt"), job.say
     )
-    _save({"state": vit.state_dict(), "curve": curve, "start": "taught by MobileNet V1"}, path)
+    pretrain.save_whole({"state": vit.state_dict(), "curve": curve, "start": "taught by MobileNet V1"}, path)
 
 
 def _learn_to_read(job: Job) -> None:
@@ -191,7 +184,7 @@ def _learn_to_read(job: Job) -> None:
         teacher=teacher,
     )
     states = {"full": model.state_dict(), "student": student.state_dict()}
-    _save({"vocabulary": vocabulary, "states": states, "curves": curves}, path)
+    pretrain.save_whole({"vocabulary": vocabulary, "states": states, "curves": curves}, path)
 
 
 def student_vocabulary(job: Job) -> list[str]:
@@ -281,7 +274,7 @@ def _split(
             teaching=teaching,
         )
         scores = _judged(job, trained, courses[profile.name], held_out_of(split, folds))
-        _save({"state": trained.network.state_dict(), "curve": curve, "scores": scores}, path)
+        pretrain.save_whole({"state": trained.network.state_dict(), "curve": curve, "scores": scores}, path)
 
 
 def _judged(

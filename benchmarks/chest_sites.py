@@ -3,14 +3,12 @@
     python benchmarks/chest_sites.py [--quick] [--json] [--data ../shared/data]
 
 1. Leave one source out (`cxr_multisite_notes`, development part): COVID-19 against every other label, with a
-linear
-   head on what the shipped student sees (its cells, averaged) and on TF-IDF of the masked note. The head
-   learns from all sources but one and is asked about that one. Beside it the same head on random folds of
-   patients of all sources pooled: what it gains there is the source betraying the label, not medicine. Only
-   sources that have at least ten films of both sides are asked; notes only where they exist.
+   linear head on what the shipped student sees (its cells, averaged) and on TF-IDF of the masked note. The
+   head learns from all sources but one and is asked about that one. Beside it the same head on random folds
+   of patients of all sources pooled: what it gains there is the source betraying the label, not medicine.
+   Only sources that have at least ten films of both sides are asked; notes only where they exist.
 2. The shipped heads on films from elsewhere: the child's head on adult films (NIH), the adult head on films
-of the
-   other sources (no finding against the rest), and the share of either that is refused as untypical.
+   of the other sources (no finding against the rest), and the share of either that is refused as untypical.
 
 These sets are for local evaluation: nothing that is shipped has learned from them but the NIH films.
 Intervals: 95 %, bootstrapped over patients. `--quick` takes every second film.
@@ -28,6 +26,7 @@ import numpy as np
 from engine import shown
 
 from akazuba.diagnosis.engine import Engine, open_engine
+from akazuba.diagnosis.pixels import squashed
 from akazuba.records import Picture
 from akazuba.training import measure
 
@@ -60,7 +59,7 @@ def main() -> None:
 def cells(engine: Engine, films: list[Any]) -> measure.Floats:
     """What the engine's encoder sees of each film, averaged over it (N, C)."""
     kind = engine._kinds["chest-xray"].facts
-    seen = [engine._graphs.look(film, kind.side, kind.through)[0][0].mean(0) for film in films]
+    seen = [engine._graphs.look(squashed(film, kind.side, kind.through))[0][0].mean(0) for film in films]
     return np.array(seen, np.float64)
 
 

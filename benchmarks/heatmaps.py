@@ -7,8 +7,8 @@ that they speak for the leading label, and the picture is read again from the st
 label's log-odds fall fast. Figure: mean fall over 10 to 50 % of the regions blanked (Petsiuk et al. 2018,
 arXiv:1806.07421), and the paired difference to regions in random order. Compared:
 
-- `left_out`: a region is left out at the fusion, behind the image encoder (what the engine shows; one batch);
-- `occluded`: a region is blanked in the picture and everything is run again (one run a region);
+- `occluded`: a region is blanked in the picture and everything is run again (what the engine shows);
+- `left_out`: a region's cells are left out behind the image encoder (one batch, an eighth of the time);
 - `attention`: how much the note's words look at a region, in the cross-attention (skin only);
 - `random`: no map at all.
 
@@ -34,9 +34,10 @@ import onnx
 import onnxruntime
 from engine import shown
 
-from akazuba.diagnosis import artefacts
+from akazuba.diagnosis import artefacts, calibration
 from akazuba.diagnosis.engine import Engine, open_engine
 from akazuba.diagnosis.explain import log_odds
+from akazuba.diagnosis.pixels import Pixels, squashed
 from akazuba.diagnosis.runtime import Stop
 from akazuba.records import ImageReading, Picture
 from akazuba.training import measure
@@ -78,8 +79,10 @@ def main() -> None:
 
 def deletion(engine: Engine, pictures: list[Picture], notes: list[str], age: float) -> dict[str, Any]:
     maps: dict[str, Callable[[Picture, str, str], Grid]] = {
-        "left_out": lambda picture, note, _: left_out(engine, picture, note, age),
-        "occluded": lambda picture, note, label: occluded(engine, picture, note, age, label),
+        "occluded": lambda picture, note, _: np.array(
+            engine.read(picture, note, True, age).image.heatmap_grid
+        ),
+        "left_out": lambda picture, note, label: left_out(engine, picture, note, age, label),
     }
     if notes[0]:
         looking = Attention("skin-photo")
@@ -108,7 +111,7 @@ def deletion(engine: Engine, pictures: list[Picture], notes: list[str], age: flo
     facts: dict[str, Any] = {f"fall_{name}": mean_of(np.array(v)) for name, v in falls.items() if v}
     for name, other in (
         *((name, "random") for name in maps),
-        ("left_out", "occluded"),
+        ("occluded", "left_out"),
         ("words", "words_random"),
     ):
         if falls[name]:
@@ -129,14 +132,20 @@ def mean_of(values: Grid) -> dict[str, float]:
 
 def read(engine: Engine, picture: Picture, note: str, age: float) -> ImageReading:
     """Without the check of typicality, which a blanked picture would fail."""
+    head, seen, cells, pieces = opened(engine, picture, note, age)
+    with Stop(60.0) as stop:
+        return engine._answer(head, picture, seen, cells, note, pieces, False, stop).image
+
+
+def opened(engine: Engine, picture: Picture, note: str, age: float) -> tuple[Any, Pixels, Any, Any]:
+    """The head for an age, the picture as the encoder sees it, its cells, and the note's pieces."""
     kind = engine._kinds[picture.kind]
     head = kind.head_for(age)
     if isinstance(head, str):
         raise SystemExit(f"error: {picture.kind}: expected a head for {age:g} years, found none ({head})")
-    cells, _ = engine._graphs.look(picture.pixels, kind.facts.side, kind.facts.through)
+    seen = squashed(picture.pixels, kind.facts.side, kind.facts.through)
     pieces = engine._graphs.note.split(note) if head.facts.reads_note else None
-    with Stop(60.0) as stop:
-        return engine._answer(head, picture, cells, note, pieces, False, stop).image
+    return head, seen, engine._graphs.look(seen)[0], pieces
 
 
 def odds_of(image: ImageReading, label: str | None = None) -> float:
@@ -155,18 +164,23 @@ def blanked(picture: Picture, side: int, regions: Any) -> Picture:
     return Picture(picture.path, picture.kind, pixels)
 
 
-def left_out(engine: Engine, picture: Picture, note: str, age: float) -> Grid:
-    return np.array(engine.read(picture, note, True, age).image.heatmap_grid)
-
-
-def occluded(engine: Engine, picture: Picture, note: str, age: float, label: str) -> Grid:
-    side = len(engine.read(picture, note, True, age).image.heatmap_grid)
-    before = odds_of(read(engine, picture, note, age), label)
-    falls = [
-        before - odds_of(read(engine, blanked(picture, side, [region]), note, age), label)
-        for region in range(side * side)
-    ]
-    return np.array(falls).reshape(side, side)
+def left_out(engine: Engine, picture: Picture, note: str, age: float, label: str) -> Grid:
+    head, _, cells, pieces = opened(engine, picture, note, age)
+    count = cells.shape[1]
+    masks = np.vstack([np.ones(count), 1 - np.eye(count)]).astype(np.float32)
+    inputs = {"cells": cells, "cell_mask": masks}
+    if head.facts.reads_note:
+        ids = pieces.ids if pieces else (0,)
+        read_mask = np.ones((1, len(ids)), np.float32)
+        said = read_mask * np.float32(pieces is not None)
+        inputs |= {"words": engine._graphs.note(ids, read_mask), "word_mask": said}
+    parts = head.graph(None, **inputs)[0].astype(np.float64)
+    parts = parts if pieces or not head.facts.reads_note else parts[:, :1]
+    fitted = head.calibration(pieces)
+    probability = calibration.probabilities(parts, np.array(head.facts.prior), fitted.weights)
+    odds = log_odds(probability[:, head.facts.labels.index(label)])
+    side = round(count**0.5)
+    return np.asarray((odds[0] - odds[1:]).reshape(side, side))
 
 
 class Attention:
@@ -186,9 +200,7 @@ class Attention:
         self._session = onnxruntime.InferenceSession(model.SerializeToString(), options)
 
     def __call__(self, engine: Engine, picture: Picture, note: str) -> Grid:
-        kind = engine._kinds[picture.kind].facts
-        cells, _ = engine._graphs.look(picture.pixels, kind.side, kind.through)
-        pieces = engine._graphs.note.split(note)
+        _, _, cells, pieces = opened(engine, picture, note, 60.0)
         ids = pieces.ids if pieces else (0,)
         read_mask = np.ones((1, len(ids)), np.float32)
         found = self._session.run(

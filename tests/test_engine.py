@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -22,8 +22,9 @@ from PIL import Image
 from akazuba.diagnosis import artefacts
 from akazuba.diagnosis.calibration import fit_least, fit_weights, in_set, probabilities
 from akazuba.diagnosis.engine import Engine, Reading, open_engine
-from akazuba.diagnosis.explain import heatmap_png, region_weights, regions_of
+from akazuba.diagnosis.explain import heatmap_png, region_weights
 from akazuba.diagnosis.graphs import Table
+from akazuba.diagnosis.pixels import Pixels, squashed
 from akazuba.diagnosis.profiles import describe
 from akazuba.diagnosis.wordpiece import WordPiece
 from akazuba.errors import ArtefactError, OutOfTimeError
@@ -399,7 +400,7 @@ def test_the_heatmap_is_a_square_grid_and_its_overlay_a_picture(engine: Engine, 
 def test_padding_and_order_of_a_batch_do_not_change_the_scores(engine: Engine, skin: Picture) -> None:
     graphs, kind = engine._graphs, engine._kinds["skin-photo"]
     head = kind.heads[0].graph
-    cells, _ = graphs.look(skin.pixels, kind.facts.side, kind.facts.through)
+    cells, _ = graphs.look(squashed(skin.pixels, kind.facts.side, kind.facts.through))
     pieces = graphs.note.split(NOTE)
     assert pieces
     rng = np.random.default_rng(0)
@@ -418,14 +419,26 @@ def test_padding_and_order_of_a_batch_do_not_change_the_scores(engine: Engine, s
     assert np.abs(scores(ids, shown, masks[::-1])[::-1] - plain).max() < 1e-4
 
 
-def test_many_cells_are_shown_as_few_regions() -> None:
-    regions = regions_of(16 * 16)
-    assert len(regions) == 256
-    assert np.bincount(regions).tolist() == [4] * 64
-    assert regions_of(25).tolist() == list(range(25))
-    grid = region_weights(256, 0, lambda masks: np.stack([masks.mean(1) / 2, 1 - masks.mean(1) / 2], 1))
-    assert len(grid) == 8
-    assert min(min(row) for row in grid) > 0
+def test_the_region_that_speaks_for_the_label_has_the_greatest_weight() -> None:
+    pixels = np.zeros((100, 100, 3), np.uint8)
+    pixels[30:40, 80:90] = 200
+
+    def brightest(seen: Pixels) -> np.ndarray[Any, Any]:
+        p = 0.1 + 0.8 * seen.max() / 255
+        return np.array([[1 - p, p]])
+
+    for cells, side in ((256, 8), (25, 5)):
+        grid = np.array(region_weights(pixels, cells, 1, brightest))
+        assert grid.shape == (side, side)
+        rows, columns = np.nonzero(grid > 0)
+        assert set(rows) <= {30 * side // 100, 39 * side // 100}
+        assert set(columns) <= {80 * side // 100, 89 * side // 100}
+    assert pixels.max() == 200  # the picture itself is left as it was
+
+
+def test_a_picture_that_is_one_colour_has_no_region_that_speaks() -> None:
+    grid = region_weights(np.full((64, 64, 3), 90, np.uint8), 49, 0, lambda seen: seen[:1, 0, :2] / 255.0)
+    assert np.abs(grid).max() == 0
 
 
 def test_a_note_about_something_else_fits_the_photo_less(engine: Engine) -> None:
@@ -473,6 +486,26 @@ def test_after_a_late_answer_the_next_one_is_right(skin: Picture) -> None:
     assert engine.read(skin, NOTE, True) == before
 
 
+def test_a_map_that_comes_too_late_costs_nothing_else(skin: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = open_engine(threads=2)
+    whole = engine.read(skin, NOTE, True)
+
+    def too_slow(*_: object) -> NoReturn:
+        raise OutOfTimeError("reading the image", "an answer within 10 s", "none (the box is busy)")
+
+    monkeypatch.setattr("akazuba.diagnosis.engine.region_weights", too_slow)
+    late = engine.read(skin, NOTE, True)
+    assert late.image.heatmap_grid == ()
+    assert (late.image.labels, late.evidence) == (whole.image.labels, whole.evidence)
+    assert late.token_attribution == whole.token_attribution
+    assert late.image.quality.usable
+    [problem] = [p for p in late.image.quality.problems if p not in whole.image.quality.problems]
+    assert problem.remark
+    assert problem.message == (
+        "no heatmap: reading the image: expected an answer within 10 s, found none (the box is busy)"
+    )
+
+
 def test_an_engine_without_a_free_core_says_the_same_or_nothing(skin: Picture) -> None:
     engine = open_engine(threads=2)
     before = engine.read(skin, NOTE, True)
@@ -481,7 +514,8 @@ def test_an_engine_without_a_free_core_says_the_same_or_nothing(skin: Picture) -
     try:
         for _ in range(3):
             with suppress(OutOfTimeError):
-                assert engine.read(skin, NOTE, True) == before
+                late = engine.read(skin, NOTE, True)
+                assert (late.image.labels, late.evidence) == (before.image.labels, before.evidence)
     finally:
         for spinner in spinners:
             spinner.kill()

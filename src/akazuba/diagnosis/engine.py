@@ -21,9 +21,10 @@ from akazuba.diagnosis.artefacts import Head, Kind, Manifest
 from akazuba.diagnosis.calibration import Typicality
 from akazuba.diagnosis.explain import region_weights, word_weights
 from akazuba.diagnosis.graphs import Floats32, Graphs, NoteGraph, Table
+from akazuba.diagnosis.pixels import Pixels, squashed
 from akazuba.diagnosis.runtime import Graph, Stop, share
 from akazuba.diagnosis.wordpiece import Pieces, WordPiece
-from akazuba.errors import ArtefactError
+from akazuba.errors import ArtefactError, OutOfTimeError
 from akazuba.records import ImageReading, ModelEvidence, Picture, Quality, QualityProblem, TokenWeight
 
 TIME_LIMIT_S = 10.0
@@ -128,12 +129,13 @@ class Engine:
         kind = self._kinds[name]
         side = kind.facts.through
         grey = Picture("", name, np.full((side, side, 3), 128, np.uint8))
-        cells, texture = self._graphs.look(grey.pixels, kind.facts.side, side)
+        seen = squashed(grey.pixels, kind.facts.side, side)
+        cells, texture = self._graphs.look(seen)
         note = "itch " * 20
         for head in kind.heads:
             head.typical.distance(texture)
             pieces = self._graphs.note.split(note) if head.facts.reads_note else None
-            self._answer(head, grey, cells, note, pieces, explain, None)
+            self._answer(head, grey, seen, cells, note, pieces, explain, None)
 
     def read(
         self,
@@ -147,8 +149,9 @@ class Engine:
 
         note_understood: False when the note's language is not one that the box reads; the picture is
         then read alone. age_years: None when unknown; a head for one age group then says nothing.
-        explain: with heatmap grid and word weights, which cost about as much again.
-        Raises OutOfTimeError when it takes longer than the limit.
+        explain: with heatmap grid and word weights. The picture is read again for each of up to 64 regions;
+        when the time does not reach, the answer comes without the map and says so.
+        Raises OutOfTimeError when the answer itself takes longer than the limit.
         """
         kind = self._kinds.get(picture.kind)
         if kind is None:
@@ -171,7 +174,8 @@ class Engine:
         stop: Stop,
     ) -> Reading:
         facts = kind.facts
-        cells, texture = self._graphs.look(picture.pixels, facts.side, facts.through, stop)
+        seen = squashed(picture.pixels, facts.side, facts.through)
+        cells, texture = self._graphs.look(seen, stop)
         head = kind.head_for(age_years)
         heads = kind.heads if isinstance(head, str) else (head,)
         distance = min(round(float(h.typical.distance(texture)) / h.facts.typical_limit, 3) for h in heads)
@@ -185,12 +189,13 @@ class Engine:
             image = ImageReading(picture.path, picture.kind, Quality(True), abstained=True, why=head)
             return Reading(image)
         pieces = self._graphs.note.split(note) if head.facts.reads_note else None
-        return self._answer(head, picture, cells, note, pieces, explain, stop)
+        return self._answer(head, picture, seen, cells, note, pieces, explain, stop)
 
     def _answer(
         self,
         head: _OpenHead,
         picture: Picture,
+        seen: Pixels,
         cells: Floats32,
         note: str,
         pieces: Pieces | None,
@@ -205,23 +210,28 @@ class Engine:
         prediction_set = tuple(facts.labels[i] for i in order if set_mask[i])
         why = _why_abstain(prediction_set, facts)
 
-        def under(**masks: Floats32) -> npt.NDArray[np.float64]:
-            found, _ = self._graphs.ask(head.graph, cells, pieces, stop=stop, **masks)
+        def again(cells: Floats32, masks: Floats32 | None = None) -> npt.NDArray[np.float64]:
+            found, _ = self._graphs.ask(head.graph, cells, pieces, piece_masks=masks, stop=stop)
             return calibration.probabilities(found, prior, fitted.weights)
 
         grid: tuple[tuple[float, ...], ...] = ()
         words: tuple[TokenWeight, ...] = ()
+        late: tuple[QualityProblem, ...] = ()
         if explain:
-            grid = region_weights(cells.shape[1], order[0], lambda masks: under(cell_masks=masks))
-            if pieces:
-                words = word_weights(
-                    note, pieces, cells.shape[1], order[0], lambda masks: under(piece_masks=masks)
+            count, leading = cells.shape[1], order[0]
+            try:
+                if pieces:
+                    words = word_weights(note, pieces, count, leading, lambda masks: again(cells, masks))
+                grid = region_weights(
+                    seen, count, leading, lambda blanked: again(self._graphs.look(blanked, stop)[0])
                 )
+            except OutOfTimeError as error:
+                late = (QualityProblem("heatmap", f"no heatmap: {error}", remark=True),)
         alignment = _alignment(facts, fits)
         image = ImageReading(
             path=picture.path,
             kind=picture.kind,
-            quality=Quality(usable=True, problems=(*picture.problems, *_doubts(facts, alignment, pieces))),
+            quality=Quality(True, (*picture.problems, *_doubts(facts, alignment, pieces), *late)),
             labels={facts.labels[i]: round(float(probability[i]), 6) for i in order},
             prediction_set=prediction_set,
             coverage=facts.coverage,

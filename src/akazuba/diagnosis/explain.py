@@ -1,19 +1,21 @@
-"""Why a label leads: what happens to it when a region or a word is left out.
+"""Why a label leads: what happens to it when a region is blanked or a word left out.
 
-Leaving out is causal where attention weights are not. Regions are left out at the fusion stage, where
-a batch of masks costs little; a region's neighbours have already looked at it, so the map is coarse.
-Words are left out before the note encoder, so that nothing of them remains.
+Blanking is causal where attention weights are not, and it is done in the picture itself: behind the image
+encoder a region's neighbours have already looked at it (decision 7 has the comparison). Words are left out
+before the note encoder, so that nothing of them remains.
 """
 
 from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from akazuba.diagnosis.pixels import Pixels
 from akazuba.diagnosis.wordpiece import Pieces
 from akazuba.records import Picture, TokenWeight
 
@@ -23,7 +25,8 @@ CELLS_AT_ONCE = 1024
 MOST_SIDE = 8
 """Regions in a row of the heatmap, at most: more cost time and are not seen on the screen."""
 
-Probabilities = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float64]]
+Masked = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float64]]
+Seen = Callable[[Pixels], npt.NDArray[np.float64]]
 
 
 def log_odds(probability: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -32,37 +35,28 @@ def log_odds(probability: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.asarray(np.log(p) - np.log1p(-p))
 
 
-def region_weights(cells: int, leading: int, run: Probabilities) -> tuple[tuple[float, ...], ...]:
-    """Fall of the leading label's log-odds without each region, as rows from the top left.
+def region_weights(pixels: Pixels, cells: int, leading: int, run: Seen) -> tuple[tuple[float, ...], ...]:
+    """Fall of the leading label's log-odds when each region is blanked, as rows from the top left.
 
-    cells: number of cells, a square; a region is one cell, or several where there are more than `MOST_SIDE`
-    in a row. leading: index of the label. run: masks (B, cells), 1 where a cell may be seen -> probabilities
-    (B, L).
+    pixels: picture (S, S, 3) as the encoder sees it; a blank region has the picture's mean colour.
+    cells: of the encoder, a square; there are as many regions in a row as cells, but at most `MOST_SIDE`.
+    leading: index of the label. run: picture (S, S, 3) -> probabilities (1, L).
     """
-    regions = regions_of(cells)
-    count = int(regions.max()) + 1
-    masks = np.vstack([np.ones(cells), regions != np.arange(count)[:, None]]).astype(np.float32)
-    odds = _log_odds_under(masks, cells, leading, run)
-    side = round(count**0.5)
-    falls = (odds[0] - odds[1:]).reshape(side, side)
-    return tuple(tuple(round(float(v), 4) for v in row) for row in falls)
+    side = min(round(cells**0.5), MOST_SIDE)
+    edges = np.rint(np.linspace(0, len(pixels), side + 1)).astype(int)
+    mean = pixels.mean((0, 1))
+    whole = log_odds(run(pixels))[0, leading]
+
+    def fall(rows: slice, columns: slice) -> float:
+        blanked = pixels.copy()
+        blanked[rows, columns] = mean
+        return round(float(whole - log_odds(run(blanked))[0, leading]), 4)
+
+    parts = [slice(*pair) for pair in pairwise(edges)]
+    return tuple(tuple(fall(rows, columns) for columns in parts) for rows in parts)
 
 
-def regions_of(cells: int) -> npt.NDArray[np.int64]:
-    """Number of the region of each cell, (cells,); cells and regions both go row by row from the top left.
-
-    >>> regions_of(4)
-    array([0, 1, 2, 3])
-    """
-    side = round(cells**0.5)
-    width = -(-side // MOST_SIDE)  # cells in a row of one region
-    place = np.arange(side) // width
-    return np.asarray((place[:, None] * (place.max() + 1) + place).ravel())
-
-
-def word_weights(
-    note: str, pieces: Pieces, cells: int, leading: int, run: Probabilities
-) -> tuple[TokenWeight, ...]:
+def word_weights(note: str, pieces: Pieces, cells: int, leading: int, run: Masked) -> tuple[TokenWeight, ...]:
     """Fall of the leading label's log-odds without each word (digits that touch count as one word).
 
     cells: of the picture. run: masks (B, pieces), 1 where a piece may be read -> probabilities (B, L).
@@ -79,7 +73,7 @@ def word_weights(
 
 
 def _log_odds_under(
-    masks: npt.NDArray[np.float32], cells: int, leading: int, run: Probabilities
+    masks: npt.NDArray[np.float32], cells: int, leading: int, run: Masked
 ) -> npt.NDArray[np.float64]:
     """The leading label's log-odds under each mask, a few masks at a time."""
     few = max(1, CELLS_AT_ONCE // cells)

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from akazuba.diagnosis.pixels import scaled, squashed
+from akazuba.diagnosis.pixels import Pixels, scaled
 from akazuba.diagnosis.runtime import Graph, Stop
 from akazuba.diagnosis.wordpiece import Pieces, WordPiece
 from akazuba.errors import ArtefactError
@@ -86,11 +86,9 @@ class Graphs:
     image: Graph
     note: NoteGraph
 
-    def look(
-        self, pixels: npt.NDArray[np.uint8], side: int, through: int, stop: Stop | None = None
-    ) -> tuple[Floats32, Floats32]:
-        """Cells (1, N, C) and texture (K,) of one picture."""
-        cells, texture = self.image(stop, picture=scaled(squashed(pixels, side, through)))
+    def look(self, pixels: Pixels, stop: Stop | None = None) -> tuple[Floats32, Floats32]:
+        """Cells (1, N, C) and texture (K,) of one picture (S, S, 3), squashed as training did."""
+        cells, texture = self.image(stop, picture=scaled(pixels))
         return cells, texture[0]
 
     def ask(
@@ -99,17 +97,16 @@ class Graphs:
         cells: Floats32,
         pieces: Pieces | None,
         *,
-        cell_masks: Floats32 | None = None,
         piece_masks: Floats32 | None = None,
         stop: Stop | None = None,
     ) -> tuple[npt.NDArray[np.float64], float | None]:
-        """Parts of the evidence (B, K, L) for one picture and note under B masks of cells or of word pieces,
-        and the log-odds that the two belong together (of the first mask; None without a note).
+        """Parts of the evidence (B, K, L) for one picture and note under B masks of word pieces, and the
+        log-odds that the two belong together (of the first mask; None without a note).
 
         A head that reads notes gives three parts: picture, note, both (`training.network.Fusion`); without
         a note only the first is left.
         """
-        shown = np.ones((1, cells.shape[1]), np.float32) if cell_masks is None else cell_masks
+        shown = np.ones((1, cells.shape[1]), np.float32)
         if head.inputs == HEAD_INPUTS:
             return head(stop, cells=cells, cell_mask=shown)[0].astype(np.float64), None
         ids = pieces.ids if pieces else (0,)

@@ -35,11 +35,10 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from torch import nn
 
 from akazuba.diagnosis.graphs import FUSION_INPUTS, HEAD_INPUTS, IMAGE_INPUTS, NOTE_INPUTS, Table
-from akazuba.diagnosis.pixels import scaled
+from akazuba.diagnosis.pixels import Pixels, scaled
 from akazuba.training.fit import Trained
 from akazuba.training.mobilenet import MobileNet
 from akazuba.training.network import Fusion, NoteReader
-from akazuba.training.pictures import Pixels
 from akazuba.training.vit import VisionTransformer
 
 CALIBRATION_PICTURES = 48

@@ -21,11 +21,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from akazuba.diagnosis.pixels import Pixels
 from akazuba.training.data import Examples, Say
 from akazuba.training.kinds import HeadPlan, ImageKind
 from akazuba.training.network import Fusion, ImageEncoder, ImageHead, Network
 from akazuba.training.notes import other_complaint
-from akazuba.training.pictures import Pixels, as_input, distorted
+from akazuba.training.pictures import as_input, distorted
 from akazuba.training.profiles import Profile
 from akazuba.training.reading import OTHER_SHARE, Reader
 

@@ -19,6 +19,7 @@ from akazuba.diagnosis.graphs import (
     NoteGraph,
     Table,
 )
+from akazuba.diagnosis.pixels import Pixels
 from akazuba.diagnosis.runtime import Graph
 from akazuba.diagnosis.wordpiece import WordPiece
 from akazuba.training import export
@@ -26,7 +27,6 @@ from akazuba.training.data import Examples
 from akazuba.training.fit import Ints, Trained
 from akazuba.training.network import MAX_PIECES
 from akazuba.training.notes import other_complaint
-from akazuba.training.pictures import Pixels
 
 Floats = npt.NDArray[np.float64]
 
@@ -80,8 +80,7 @@ class Exhibit:
             return parts, fit or 0.0
 
         for i in chosen:
-            side = pictures.shape[1]
-            cells, _ = self.graphs.look(pictures[i], side, side)
+            cells, _ = self.graphs.look(pictures[i])
             if not reads:
                 rows.setdefault("image", []).append(self.graphs.ask(graph, cells, None)[0][:, 0])
                 continue

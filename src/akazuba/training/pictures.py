@@ -7,14 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from akazuba.diagnosis.pixels import squashed
-
-Pixels = npt.NDArray[np.uint8]
+from akazuba.diagnosis.pixels import Pixels, squashed
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from akazuba.diagnosis.pixels import Pixels
 from akazuba.diagnosis.wordpiece import WordPiece
 from akazuba.errors import InputError
 from akazuba.training import data, fit, minilm, pretrain
@@ -27,7 +28,7 @@ from akazuba.training.fit import Course, Ints, Teaching, Trained
 from akazuba.training.kinds import HeadPlan, ImageKind, all_kinds
 from akazuba.training.mobilenet import MobileNet
 from akazuba.training.network import Network, NoteEncoder
-from akazuba.training.pictures import Pixels, decoded
+from akazuba.training.pictures import decoded
 from akazuba.training.profiles import (
     FULL,
     MOBILENET,

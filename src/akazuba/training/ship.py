@@ -17,6 +17,7 @@ import torch
 
 from akazuba.diagnosis import artefacts, calibration
 from akazuba.diagnosis.artefacts import File, Head, Kind, Manifest, Notes, Size
+from akazuba.diagnosis.pixels import Pixels
 from akazuba.training import calibrate, card, export, pretrain, run
 from akazuba.training.calibrate import COVERAGE, Trust
 from akazuba.training.data import Examples
@@ -24,7 +25,6 @@ from akazuba.training.export import Exported
 from akazuba.training.judge import Exhibit, Said, together
 from akazuba.training.kinds import HeadPlan, all_kinds
 from akazuba.training.network import MAX_PIECES
-from akazuba.training.pictures import Pixels
 from akazuba.training.profiles import PROFILES, Profile
 from akazuba.training.run import Job
 
@@ -151,8 +151,7 @@ def store_typical(
     turn: (N,) pictures of one number are measured by what the others have in common. Texture comes from
     frozen blocks, so that the final form stands for every fold's (but for the ranges of its 8 bits).
     """
-    side = pictures.shape[1]
-    textures = np.stack([exhibit.graphs.look(picture, side, side)[1] for picture in pictures])
+    textures = np.stack([exhibit.graphs.look(picture)[1] for picture in pictures])
     distance = np.empty(len(turn))
     for number in range(run.FOLDS):
         fitted = calibration.fit_typicality(textures[turn != number], TYPICAL_RANK)

@@ -19,7 +19,7 @@ from akazuba.diagnosis.pixels import Pixels
 from akazuba.diagnosis.wordpiece import Pieces
 from akazuba.records import Picture, TokenWeight
 
-CELLS_AT_ONCE = 1024
+CELLS_AT_ONCE = 256
 """Cells of all masks that are run together: memory is short, and a large picture has many cells."""
 
 MOST_SIDE = 8

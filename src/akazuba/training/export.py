@@ -160,6 +160,7 @@ def _stored(plain: Path, folder: Path, name: str, inputs: tuple[str, ...]) -> li
         location=weights,
         size_threshold=1024,
     )
+    (folder / weights).chmod(0o644)  # onnx writes it for its owner alone
     return [Exported(name, inputs, parameters), Exported(weights)]
 
 

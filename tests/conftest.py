@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner, Result
 
+from akazuba.cli import main
 from akazuba.terminology import Terminology, open_terminology
 
 
@@ -20,3 +22,13 @@ def terminology_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def terminology(terminology_home: Path) -> Iterator[Terminology]:
     with open_terminology(terminology_home) as opened:
         yield opened
+
+
+@pytest.fixture
+def run(terminology_home: Path):
+    def invoke(*arguments: str, stdin: str | bytes | None = None) -> Result:
+        return CliRunner(env={"AKAZUBA_HOME": str(terminology_home)}).invoke(
+            main, list(arguments), input=stdin
+        )
+
+    return invoke

@@ -21,16 +21,6 @@ from akazuba.records import Assessment
 EXAMPLE_CASES = sorted(EXAMPLES.glob("*.json"))
 
 
-@pytest.fixture
-def run(terminology_home: Path):
-    def invoke(*arguments: str, stdin: str | bytes | None = None) -> Result:
-        return CliRunner(env={"AKAZUBA_HOME": str(terminology_home)}).invoke(
-            main, list(arguments), input=stdin
-        )
-
-    return invoke
-
-
 def assessments(result: Result) -> list[dict]:
     for line in result.stdout.splitlines():
         msgspec.json.decode(line, type=Assessment)  # obeys the published format

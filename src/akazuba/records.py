@@ -231,6 +231,19 @@ class KnowledgeTable:
     version: str
 
 
+@dataclass(frozen=True)
+class FindingColumn:
+    """The diseases that have a finding or a kind of it (K of them).
+
+    rows: (K,) uint16, numbers of the diseases. shares: (K,) float32, P(finding | disease).
+    background: P(finding | any disease of the list).
+    """
+
+    rows: npt.NDArray[np.uint16]
+    shares: npt.NDArray[np.float32]
+    background: float
+
+
 class ModelEvidence(Value, frozen=True):
     """What an image model says, as likelihood ratios over conditions.
 
@@ -406,6 +419,46 @@ class Assessment(Value, frozen=True):
     provenance: Provenance | UnsetType = UNSET
     timings_ms: Mapping[str, float] | UnsetType = UNSET
     error: str | UnsetType = UNSET
+
+
+class RankQuery(msgspec.Struct, frozen=True):
+    """Findings to be ranked alone, without a consultation. Other fields of a line are left alone.
+
+    age_years, sex: taken for later use; annotations of rare diseases say too little of either today.
+    """
+
+    id: Name
+    observed: tuple[str, ...]
+    excluded: tuple[str, ...] = ()
+    age_years: float | None = None
+    sex: str | None = None
+
+    def with_excluded(self, ids: tuple[str, ...]) -> RankQuery:
+        return msgspec.structs.replace(self, excluded=self.excluded + ids)
+
+
+class RankedDisease(Value, frozen=True, omit_defaults=True):
+    id: str
+    name: str
+    probability: float
+    evidence: tuple[Evidence, ...] = ()
+
+
+class RankAnswer(Value, frozen=True, omit_defaults=True):
+    """differential: best first. unknown: ids of the query that the terminology does not know, left out.
+
+    abstained: nothing was ranked, with `why`. error: why the query could not be ranked; then nothing else
+    is there.
+    """
+
+    id: str
+    differential: tuple[RankedDisease, ...] = ()
+    none_of_these: float | None = None
+    unknown: tuple[str, ...] = ()
+    abstained: bool = False
+    why: str = ""
+    knowledge: str = ""
+    error: str = ""
 
 
 def json_schema(name: str) -> dict[str, object]:

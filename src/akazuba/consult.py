@@ -7,26 +7,48 @@ be read, or an engine that cannot be opened, costs the image reading and never t
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import UNSET
 
 from akazuba.diagnosis import profiles
-from akazuba.diagnosis.differential import ask_next, rank
-from akazuba.diagnosis.engine import Engine, open_engine
-from akazuba.diagnosis.evidence import pooled
+from akazuba.diagnosis.differential import rank
+from akazuba.diagnosis.engine import Engine, Reading, open_engine
+from akazuba.diagnosis.evidence import Columns, columns_of, pooled
+from akazuba.diagnosis.questions import Question, ask_next
 from akazuba.errors import ArtefactError, CaseError
 from akazuba.guidelines.plan import first_actions
 from akazuba.guidelines.triage import editions, triage
 from akazuba.imaging import look
 from akazuba.intake.cases import CaseLine
 from akazuba.intake.coded import coded_findings
-from akazuba.knowledge import open_knowledge, origin
+from akazuba.knowledge.conditions import open_knowledge, origin
 from akazuba.language.reader import Reader
-from akazuba.records import Assessment, Case, KnowledgeTable, Provenance
+from akazuba.records import (
+    Assessment,
+    Case,
+    KnowledgeTable,
+    NoteReading,
+    Provenance,
+    ReportedFinding,
+    TestResult,
+)
 from akazuba.settings import Settings
 from akazuba.terminology import Terminology, open_terminology
+
+QUESTIONS = 3
+"""Shown with an assessment; `interview` asks one after another."""
+
+MOST_QUESTIONS = 20
+ENOUGH = 0.9
+"""A first condition this probable needs no more questions (our choice)."""
+
+Answer = Literal["yes", "no", "unknown", "stop"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +57,7 @@ class Box:
 
     terminology: Terminology
     reader: Reader
-    knowledge: KnowledgeTable
+    columns: Columns
     software: str
     engine: Engine | ArtefactError
 
@@ -46,9 +68,10 @@ def open_box(settings: Settings) -> Box:
     Raises ArtefactError when the terminology or the knowledge cannot be opened.
     """
     terminology = open_terminology(settings.home)
-    knowledge = open_knowledge()
+    knowledge = open_knowledge().table
+    columns = columns_of(knowledge, terminology.ancestors)
     software = f"akazuba {version('akazuba')}"
-    return Box(terminology, Reader(terminology), knowledge, software, _engine(settings, knowledge))
+    return Box(terminology, Reader(terminology), columns, software, _engine(settings, knowledge))
 
 
 def _engine(settings: Settings, knowledge: KnowledgeTable) -> Engine | ArtefactError:
@@ -72,32 +95,92 @@ def assess(box: Box, line: CaseLine, heatmaps: Path | None = None) -> Assessment
     if line.case is None:
         return Assessment(line.case_id, error=str(line.error))
     try:
-        return _assess(box, line, line.case, heatmaps)
+        clock = _Clock()
+        heard = _heard(box, line, line.case, heatmaps, clock)
+        return _answer(box, line, line.case, heard, frozenset(), clock)[0]
     except CaseError as error:
         return Assessment(line.case_id, error=str(error))
 
 
-def _assess(box: Box, line: CaseLine, case: Case, heatmaps: Path | None) -> Assessment:
-    terms = box.terminology
-    clock = _Clock()
+def interview(
+    box: Box, line: CaseLine, ask: Callable[[Question], Answer], heatmaps: Path | None = None
+) -> Assessment:
+    """Assesses one case and asks on, one question at a time, the most telling for its cost first.
 
+    ask: puts a question and brings the answer. It ends when a red flag fires, when one condition is probable
+    enough or two make up the set, when nothing would tell much, at "stop", or after `MOST_QUESTIONS`.
+    """
+    if line.case is None:
+        return Assessment(line.case_id, error=str(line.error))
+    case, unanswered = line.case, frozenset[str]()
+    try:
+        clock = _Clock()
+        heard = _heard(box, line, case, heatmaps, clock)
+        assessment, questions = _answer(box, line, case, heard, unanswered, clock)
+        for _ in range(MOST_QUESTIONS):
+            if not questions or _settled(assessment):
+                break
+            question = questions[0]
+            answer = ask(question)
+            if answer == "stop":
+                break
+            if answer == "unknown":
+                unanswered |= {question.id}
+            else:
+                case = _with_answer(case, question, present=answer == "yes")
+            assessment, questions = _answer(box, line, case, heard, unanswered, clock)
+    except CaseError as error:
+        return Assessment(line.case_id, error=str(error))
+    return assessment
+
+
+def _settled(assessment: Assessment) -> bool:
+    if assessment.triage is not UNSET and assessment.triage.level == "red":
+        return True
+    first = assessment.differential[0].probability if assessment.differential else 0.0
+    return first >= ENOUGH or 1 <= len(assessment.prediction_set or ()) <= 2
+
+
+def _with_answer(case: Case, question: Question, *, present: bool) -> Case:
+    if question.is_test:
+        result = TestResult(question.id.removeprefix("test:"), "positive" if present else "negative")
+        return msgspec.structs.replace(case, tests=(*case.tests, result))
+    found = ReportedFinding(question.id, present)
+    return msgspec.structs.replace(case, findings=(*case.findings, found))
+
+
+@dataclass(frozen=True)
+class _Heard:
+    """What stays while questions are answered: the note and the images, as they were read."""
+
+    note: NoteReading
+    readings: tuple[Reading, ...]
+
+
+def _heard(box: Box, line: CaseLine, case: Case, heatmaps: Path | None, clock: _Clock) -> _Heard:
     note = box.reader.read(case.note, case.language)
-    findings = coded_findings(case, terms.label, terms.canonical) + note.findings
     clock.lap("language")
+    readings = tuple(look(box.engine, line, case, note, reference, heatmaps) for reference in case.images)
+    clock.lap("images")
+    return _Heard(note, readings)
+
+
+def _answer(
+    box: Box, line: CaseLine, case: Case, heard: _Heard, unanswered: frozenset[str], clock: _Clock
+) -> tuple[Assessment, tuple[Question, ...]]:
+    terms, note, readings = box.terminology, heard.note, heard.readings
+    findings = coded_findings(case, terms.label, terms.canonical) + note.findings
 
     urgency = triage(case, findings, note.understood, terms.ancestors)
     actions = first_actions(urgency)
     clock.lap("triage")
 
-    readings = [look(box.engine, line, case, note, reference, heatmaps) for reference in case.images]
     evidence = pooled([reading.evidence for reading in readings if reading.evidence])
-    clock.lap("images")
-
-    ranking = rank(box.knowledge, findings, case.patient, case.setting, evidence, terms.ancestors)
-    questions = ask_next(box.knowledge, ranking, findings, terms.ancestors)
+    ranking = rank(box.columns, findings, case.patient, case.setting, evidence)
+    questions = ask_next(box.columns, ranking.posterior, findings, QUESTIONS, unanswered)
     clock.lap("differential")
 
-    return Assessment(
+    assessment = Assessment(
         case_id=case.id,
         triage=urgency,
         findings=findings,
@@ -109,19 +192,20 @@ def _assess(box: Box, line: CaseLine, case: Case, heatmaps: Path | None) -> Asse
         why=ranking.why,
         images=tuple(reading.image for reading in readings),
         token_attribution=next((r.token_attribution for r in readings if r.token_attribution), ()),
-        ask_next=questions,
+        ask_next=tuple(question.words for question in questions),
         plan=actions,
         narrative=None,
         provenance=Provenance(
             input_sha256=line.input_sha256,
             models=box.engine.digests if isinstance(box.engine, Engine) else {},
-            knowledge=f"{origin(box.knowledge)}; {terms.version}",
+            knowledge=f"{origin(box.columns.table)}; {terms.version}",
             guidelines=editions(),
             software=box.software,
             not_read=line.ignored,
         ),
         timings_ms=clock.laps_ms(),
     )
+    return assessment, questions
 
 
 class _Clock:

@@ -109,7 +109,8 @@ class Setting(Value, frozen=True):
     country: Annotated[str, Meta(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2")] | None = None
     region: Name | None = None
     malaria_zone: Literal["none", "low", "moderate", "high"] | None = None
-    hiv_prevalence: Annotated[float, Meta(ge=0, le=1)] | None = None
+    hiv_prevalence: Annotated[float, Meta(ge=0, le=1, description="share of adults")] | None = None
+    season: Literal["dry", "rainy"] | None = None
 
 
 class Case(Value, frozen=True):
@@ -187,6 +188,7 @@ class Condition(Value, frozen=True):
     ids: coding system -> code, for instance {"icd10": "A15.0"}.
     must_not_miss: a dangerous condition that is listed even when improbable.
     review: review state as shown on the screen.
+    red_flags: what makes it an emergency. tests: what confirms it.
     """
 
     id: str
@@ -196,13 +198,22 @@ class Condition(Value, frozen=True):
     synonyms: tuple[str, ...] = ()
     ids: Mapping[str, str] = {}
     must_not_miss: bool = False
+    red_flags: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
 
 
 AGE_BANDS_YEARS = (0.0, 28 / 365.25, 1.0, 5.0, 15.0, 30.0, 45.0, 60.0)
-"""Lower ends of the age bands of `KnowledgeTable.age_factor`."""
+"""Lower ends of the age bands of `PRIOR_FACTORS`."""
 
-MALARIA_ZONES = ("none", "low", "moderate", "high")
-"""Columns of `KnowledgeTable.malaria_factor`."""
+PRIOR_FACTORS: Mapping[str, tuple[str, ...]] = {
+    "sex": ("female", "male"),
+    "age": ("from birth", "from 28 days", "from 1 year", *(f"from {y} years" for y in (5, 15, 30, 45, 60))),
+    "malaria": ("none", "low", "moderate", "high"),
+    "hiv": ("below 1 %", "1 to 5 %", "above 5 %"),
+    "season": ("dry", "rainy"),
+    "region": ("Africa", "South Asia", "Latin America", "elsewhere"),
+}
+"""What a condition's prior may depend on, with its levels. malaria: zone; hiv: prevalence in adults."""
 
 
 @dataclass(frozen=True)
@@ -211,11 +222,10 @@ class KnowledgeTable:
 
     finding_ids, finding_names: (F,) HPO or AKZ id, or "test:" and the test's id; the name in plain words.
     prior: (D,) share of consultations, sums to at most 1.
-    sensitivity: (D, F) P(finding | condition); NaN where the knowledge says nothing.
+    sensitivity: (D, F) float32, P(finding | condition); NaN where the knowledge says nothing.
     background: (F,) P(finding | a consultation without any condition that has it).
-    sex_factor: (D, 2) prior multiplier for female and male.
-    age_factor: (D, len(AGE_BANDS_YEARS)) prior multiplier by age band.
-    malaria_factor: (D, 4) prior multiplier by malaria zone none, low, moderate, high.
+    cost: (F,) seconds of a nurse's time that it takes to learn of a finding, price and waiting included.
+    prior_factors: by name of `PRIOR_FACTORS`, (D, levels) multipliers of the prior.
     version: what is printed in an assessment's provenance.
     """
 
@@ -223,11 +233,10 @@ class KnowledgeTable:
     finding_ids: tuple[str, ...]
     finding_names: tuple[str, ...]
     prior: npt.NDArray[np.float64]
-    sensitivity: npt.NDArray[np.float64]
+    sensitivity: npt.NDArray[np.float32]
     background: npt.NDArray[np.float64]
-    sex_factor: npt.NDArray[np.float64]
-    age_factor: npt.NDArray[np.float64]
-    malaria_factor: npt.NDArray[np.float64]
+    cost: npt.NDArray[np.float64]
+    prior_factors: Mapping[str, npt.NDArray[np.float64]]
     version: str
 
 

@@ -22,14 +22,14 @@ def knowledge_build(quiet: bool) -> None:
 
     Example: akazuba knowledge build
     """
-    from akazuba.knowledge import open_knowledge, origin
+    from akazuba.knowledge.conditions import open_knowledge, origin
     from akazuba.knowledge.store import open_store
     from akazuba.settings import from_environ
     from akazuba.terminology import open_terminology
 
     with errors_shown():
         home = from_environ().home
-        terminology, table = open_terminology(home), open_knowledge()
+        terminology, table = open_terminology(home), open_knowledge().table
         store = open_store(home, terminology)
     if not quiet:
         show(f"terms: {terminology.version} in {home}")

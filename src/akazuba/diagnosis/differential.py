@@ -3,12 +3,12 @@
 The likelihood-ratio method of LIRICAL (Robinson et al. 2020, Am J Hum Genet 107:403-417),
 reimplemented from its description for common conditions:
 
-    log P(condition | findings) = log prior(age, sex, malaria zone) + sum of log LR(finding) + const
+    log P(condition | findings) = log prior(patient, place, season) + sum of log LR(finding) + const
     LR(present) = sensitivity / background,  LR(absent) = (1 - sensitivity) / (1 - background)
 
 "None of these" competes with every condition: its prior is what the priors leave over and each of its
 likelihood ratios is 1, so that all probabilities, its own included, sum to 1. How findings meet the
-knowledge, and what an image model adds, is in `evidence.py`.
+knowledge, and what an image model adds, is in `evidence.py`; what to ask next in `questions.py`.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 
-from akazuba.diagnosis.evidence import Columns, Floats, Weight, columns_of, weigh, with_model
+from akazuba.diagnosis.evidence import Columns, Floats, Weight, weigh, with_model
+from akazuba.diagnosis.priors import prior
 from akazuba.records import (
-    AGE_BANDS_YEARS,
-    MALARIA_ZONES,
     Candidate,
     Counterfactual,
     Evidence,
@@ -32,10 +31,6 @@ from akazuba.records import (
     Patient,
     Setting,
 )
-from akazuba.terminology import Ancestors
-
-OTHER_FLOOR = 0.05
-"""Least prior of "none of these", however common the listed conditions are for an age (our choice)."""
 
 SHOWN = 10
 MISS_FLOOR = 0.01
@@ -47,8 +42,6 @@ ABSTAIN_BELOW = 0.10
 COVERAGE = 0.90
 """Share of the listed probability in the prediction set: nominal in this version, not conformal."""
 
-LEAST_GAIN_NATS = 0.005
-QUESTIONS = 3
 EXPLAINED = 3  # candidates with counterfactuals
 FLIPPED = 2  # counterfactuals of each
 LEAST_LOG_LR = 0.05  # what is nearer to no weight at all is not shown
@@ -76,15 +69,14 @@ class Ranking:
 class _Scales:
     """What the findings of one case are weighed on. prior: (D + 1,)."""
 
-    table: KnowledgeTable
     columns: Columns
     prior: Floats
     models: tuple[ModelEvidence, ...]
 
     def weights(self, findings: Iterable[Finding]) -> list[Weight]:
-        weights = weigh(self.table, self.columns, findings)
+        weights = weigh(self.columns, findings)
         for model in self.models:
-            weights = with_model(weights, model, self.table, self.prior, self.columns.ancestors)
+            weights = with_model(weights, model, self.columns, self.prior)
         return weights
 
     def posterior(self, weights: Iterable[Weight]) -> Floats:
@@ -96,14 +88,13 @@ class _Scales:
 
 
 def rank(
-    table: KnowledgeTable,
+    columns: Columns,
     findings: Sequence[Finding],
     patient: Patient,
     setting: Setting,
     model_evidence: Sequence[ModelEvidence],
-    ancestors: Ancestors,
 ) -> Ranking:
-    """Ranks every condition of the table.
+    """Ranks every condition of the knowledge.
 
     findings: all of the case; only those that count (`Finding.counts`) are used.
     model_evidence: one likelihood ratio more for each condition that a model scores; at most one for
@@ -111,7 +102,8 @@ def rank(
     Raises ArtefactError when a model scores a condition that the table does not have.
     """
     models = tuple(sorted(model_evidence, key=lambda item: item.model))
-    scales = _Scales(table, columns_of(table, ancestors), _prior(table, patient, setting), models)
+    table = columns.table
+    scales = _Scales(columns, prior(table, patient, setting), models)
     weights = scales.weights(findings)
     posterior = scales.posterior(weights)
     complaints = [f for f in findings if f.counts and f.present and f.id != PREGNANCY]
@@ -142,64 +134,6 @@ def rank(
         else None,
         posterior=posterior,
     )
-
-
-def ask_next(
-    table: KnowledgeTable, ranking: Ranking, findings: Sequence[Finding], ancestors: Ancestors
-) -> tuple[str, ...]:
-    """Up to three findings or tests that are not yet known, most informative first, in plain words.
-
-    By expected information gain: how much the entropy of the posterior falls on average with the answer.
-    """
-    columns = columns_of(table, ancestors)
-    known = {
-        column
-        for finding in findings
-        if finding.counts
-        for column in (columns.proved_by(finding.id) if finding.present else columns.ruled_out_by(finding.id))
-    }
-    share = np.vstack(
-        [
-            np.where(np.isnan(columns.sensitivity), columns.background, columns.sensitivity),
-            columns.background,
-        ]
-    )  # (D + 1, F)
-    yes = ranking.posterior[:, None] * share
-    no = ranking.posterior[:, None] * (1 - share)
-    gain = _entropy(ranking.posterior[:, None]) - _entropy(yes) - _entropy(no)  # (F,)
-    best = sorted(
-        (column for column in range(len(table.finding_ids)) if column not in known),
-        key=lambda column: (-gain[column], table.finding_ids[column]),
-    )
-    return tuple(_question(table, place) for place in best[:QUESTIONS] if gain[place] >= LEAST_GAIN_NATS)
-
-
-def _question(table: KnowledgeTable, place: int) -> str:
-    way = "Test" if table.finding_ids[place].startswith("test:") else "Ask or look for"
-    return f"{way}: {table.finding_names[place]}"
-
-
-def _entropy(joint: Floats) -> Floats:
-    """Nats of each column once normalised, times the column's sum (its probability)."""
-    total = joint.sum(axis=0)
-    return np.asarray(total * np.log(total) - (joint * np.log(np.maximum(joint, 1e-300))).sum(axis=0))
-
-
-def _prior(table: KnowledgeTable, patient: Patient, setting: Setting) -> Floats:
-    """(D + 1,) prior of each condition for this patient and place, last "none of these"; sums to 1.
-
-    What is not known of the patient (age, sex, zone) leaves the prior as it is.
-    """
-    prior = table.prior.copy()
-    age = patient.age_in_years
-    if age is not None:
-        prior *= table.age_factor[:, int(np.searchsorted(AGE_BANDS_YEARS, age, side="right")) - 1]
-    if patient.sex in ("female", "male"):
-        prior *= table.sex_factor[:, ("female", "male").index(patient.sex)]
-    if setting.malaria_zone is not None:
-        prior *= table.malaria_factor[:, MALARIA_ZONES.index(setting.malaria_zone)]
-    with_other = np.append(prior, max(1 - prior.sum(), OTHER_FLOOR))
-    return np.asarray(with_other / with_other.sum())
 
 
 def _candidate(table: KnowledgeTable, place: int, probability: float, weights: Sequence[Weight]) -> Candidate:

@@ -137,7 +137,8 @@ def read(path: Path, canonical: Callable[[str], str]) -> dict[str, RareDisease]:
 
 def _promised(path: Path) -> int:
     """How many diseases the header counts: "… [8359: OMIM; 47: DECIPHER; 4283 ORPHANET]"; 0 when it does
-    not."""
+    not.
+    """
     first = next(_lines(path), "")
     return sum(int(count) for count in re.findall(r"(\d+):? (?:OMIM|DECIPHER|ORPHA)", first))
 

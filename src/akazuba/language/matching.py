@@ -86,7 +86,9 @@ def exact_form(phrase: str) -> str:
 
 
 def english_lexicon() -> Lexicon:
-    return Lexicon(_data("lay_lexicon_en.tsv"))
+    """`lay_lexicon_en.tsv`, and the words for the findings of particular conditions."""
+    conditions = _data("condition_words_en.tsv").partition("\n")[2]
+    return Lexicon(_data("lay_lexicon_en.tsv") + conditions)
 
 
 def english_lesion_words() -> Lexicon:

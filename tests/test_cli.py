@@ -332,3 +332,29 @@ def test_arguments_that_do_not_exist_exit_2(run) -> None:
     assert run("assess").exit_code == 2
     assert run("assess", "x.json", "--lang", "xx").exit_code == 2
     assert run("nonsense").exit_code == 2
+
+
+# --- questions in the terminal ------------------------------------------------------------------
+
+
+def test_questions_are_asked_on_stderr_and_the_json_stays_clean(run) -> None:
+    case = str(EXAMPLES / "child-mild-cough.json")
+    done = run("assess", case, "--interactive", "--json", stdin="maybe\nn\nu\ns\n")
+    [answer] = assessments(done)
+    assert answer["case_id"]
+    assert "1. Ask or look for: " in done.stderr
+    assert "expected y, n, u or s, found 'maybe'" in done.stderr
+    assert "4. " not in done.stderr
+
+
+def test_questions_end_with_the_input(run) -> None:
+    done = run("assess", str(EXAMPLES / "child-mild-cough.json"), "--interactive", stdin="")
+    assert done.exit_code == 0
+    assert "PROBABLY" in done.stdout
+
+
+@pytest.mark.parametrize("files", [("-",), tuple(map(str, EXAMPLE_CASES[:2]))])
+def test_questions_need_one_case(run, files: tuple[str, ...]) -> None:
+    done = run("assess", *files, "--interactive", stdin='{"id": "a"}')
+    assert done.exit_code == 2
+    assert "error: --interactive: expected one file with one case" in done.stderr

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from akazuba import consult, imaging
 from akazuba.cli import EXAMPLES
-from akazuba.consult import Box, assess, open_box
+from akazuba.consult import Answer, Box, assess, interview, open_box
 from akazuba.diagnosis import artefacts
 from akazuba.diagnosis.engine import Engine
+from akazuba.diagnosis.questions import Question
 from akazuba.errors import ArtefactError, CaseError
 from akazuba.intake.cases import CaseLine, parse_case, read_cases
 from akazuba.records import Assessment
@@ -321,3 +322,55 @@ def test_every_case_gives_an_error_or_a_triage_and_a_line_of_json(box: Box, case
         assert untimed(answer) == Assessment(answer.case_id, error=answer.error, timings_ms={})
     assert msgspec.json.decode(msgspec.json.encode(answer), type=Assessment) == answer
     assert "NaN" not in repr(answer)
+
+
+# --- questions ----------------------------------------------------------------------------------
+
+
+def questions_of(
+    box: Box, answers: Callable[[int], Answer], **fields: object
+) -> tuple[list[str], Assessment]:
+    """Ids of what an interview asks, and where it ends. answers: by number from 0."""
+    asked: list[str] = []
+
+    def ask(question: Question) -> Answer:
+        asked.append(question.id)
+        return answers(len(asked) - 1)
+
+    return asked, interview(box, line_of({"id": "q", **fields}), ask)
+
+
+COUGHING = {"note": "fever and cough for 4 days", "patient": {"age_years": 30}, "vitals": NORMAL}
+
+
+def test_an_interview_uses_the_answers_and_asks_nothing_twice(box: Box) -> None:
+    asked, answer = questions_of(box, lambda n: "no" if n < 6 else "stop", **COUGHING)
+    assert len(asked) == len(set(asked)) == 7
+    denied = {finding.id for finding in answer.findings or () if not finding.present}
+    assert set(asked[:6]) <= denied
+    assert questions_of(box, lambda _: "stop", **COUGHING)[0] == asked[:1]
+
+
+def test_a_yes_counts_as_the_nurses_finding(box: Box) -> None:
+    asked, answer = questions_of(box, lambda n: "yes" if n == 0 else "stop", **COUGHING)
+    [found] = [finding for finding in answer.findings or () if finding.id == asked[0]]
+    assert found.present
+    assert found.source == "nurse"
+
+
+def test_an_interview_stops_at_a_red_flag(box: Box) -> None:
+    asked, answer = questions_of(box, lambda _: "no", note="convulsing now", patient={"age_years": 3})
+    assert not asked
+    assert answer.triage
+    assert answer.triage.level == "red"
+
+
+def test_an_interview_ends_after_twenty_questions(box: Box) -> None:
+    asked, _ = questions_of(box, lambda _: "unknown", note="headache", patient={"age_years": 30})
+    assert len(asked) == len(set(asked)) == 20
+
+
+def test_a_case_that_cannot_be_used_is_not_asked_about(box: Box) -> None:
+    asked, answer = questions_of(box, lambda _: "no", note=3)
+    assert not asked
+    assert answer.error

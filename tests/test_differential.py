@@ -138,10 +138,20 @@ def test_a_negative_test_lowers_what_it_tests_for(ranked) -> None:
     assert negative < unknown < positive
 
 
-def test_only_the_patients_own_current_and_certain_findings_count(ranked) -> None:
+def test_only_the_patients_own_and_certain_findings_count(ranked) -> None:
     plain = ranked(COUGH)
-    for other in ({"uncertain": True}, {"subject": "family"}, {"temporality": "past"}):
+    for other in ({"uncertain": True}, {"subject": "family"}, {"temporality": "past", "present": False}):
         assert np.array_equal(ranked(COUGH, sign("HP:0001945", **other)).posterior, plain.posterior)
+
+
+def test_what_the_patient_had_counts_half_and_not_beside_what_is_now(ranked) -> None:
+    past = sign("HP:0001945", "Fever", temporality="past")
+    odds = [
+        share(ranked(*found), "typhoid") / ranked(*found).none_of_these
+        for found in ((COUGH,), (COUGH, past), (COUGH, FEVER), (COUGH, FEVER, past))
+    ]
+    assert np.log(odds[1] / odds[0]) == pytest.approx(np.log(odds[2] / odds[0]) / 2)
+    assert odds[3] == odds[2]
 
 
 def test_a_finding_and_its_ancestor_count_once(ranked) -> None:

@@ -12,6 +12,7 @@ import pytest
 from akazuba.diagnosis.rare import rank_rare
 from akazuba.errors import ArtefactError, CaseError
 from akazuba.knowledge import hpoa
+from akazuba.knowledge.conditions import open_knowledge
 from akazuba.knowledge.store import Store, open_store
 from akazuba.ranking import Ranker, read_query
 from akazuba.records import RankQuery
@@ -48,7 +49,7 @@ def annotations(folder: Path, *lines: str, header: str = HEADER) -> Path:
 
 @pytest.fixture(scope="session")
 def store(terminology_home: Path, terminology: Terminology) -> Store:
-    return open_store(terminology_home, terminology)
+    return open_store(terminology_home, terminology, open_knowledge())
 
 
 @pytest.fixture(scope="session")
@@ -141,7 +142,7 @@ def test_a_damaged_file_is_built_again(tmp_path: Path, terminology_home: Path, d
         (sources / name).write_bytes(source_file(terminology_home, name).read_bytes())
     annotations(sources, line("OMIM:1", AORTA, "3/4"))
     terminology = open_terminology(tmp_path)
-    open_store(tmp_path, terminology).db.close()
+    open_store(tmp_path, terminology, open_knowledge()).db.close()
     [path] = tmp_path.glob("knowledge-*.sqlite")
     if damage == "truncated":
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -151,7 +152,7 @@ def test_a_damaged_file_is_built_again(tmp_path: Path, terminology_home: Path, d
         with sqlite3.connect(path) as db:
             db.execute("UPDATE about SET value = 'old' WHERE key = 'version'")
         db.close()
-    assert open_store(tmp_path, terminology).disease_ids == ("OMIM:1",)
+    assert open_store(tmp_path, terminology, open_knowledge()).disease_ids == ("OMIM:1",)
 
 
 def test_a_truncated_source_is_an_error_and_no_empty_ranking(tmp_path: Path, terminology_home: Path) -> None:
@@ -163,7 +164,7 @@ def test_a_truncated_source_is_an_error_and_no_empty_ranking(tmp_path: Path, ter
     with pytest.raises(
         ArtefactError, match=r"expected about 12\d+ diseases, as its header says, found \d+ \(truncated"
     ):
-        open_store(tmp_path, open_terminology(tmp_path))
+        open_store(tmp_path, open_terminology(tmp_path), open_knowledge())
     assert not list(tmp_path.glob("knowledge-*"))
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from akazuba.diagnosis.rare import RareRanking, rank_rare
 from akazuba.errors import CaseError
+from akazuba.knowledge.conditions import open_knowledge
 from akazuba.knowledge.store import Store, open_store
 from akazuba.language.reader import Reader
 from akazuba.records import Evidence, RankAnswer, RankedDisease, RankQuery
@@ -111,7 +112,7 @@ class Ranker:
 def open_ranker(settings: Settings) -> Ranker:
     """Raises ArtefactError when the terminology or the knowledge cannot be opened."""
     terminology = open_terminology(settings.home)
-    return Ranker(terminology, open_store(settings.home, terminology))
+    return Ranker(terminology, open_store(settings.home, terminology, open_knowledge()))
 
 
 def read_query(line: bytes, item: str) -> RankQuery:

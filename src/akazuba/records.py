@@ -226,6 +226,8 @@ class KnowledgeTable:
     background: (F,) P(finding | a consultation without any condition that has it).
     cost: (F,) seconds of a nurse's time that it takes to learn of a finding, price and waiting included.
     prior_factors: by name of `PRIOR_FACTORS`, (D, levels) multipliers of the prior.
+    groups: (F,) the group of findings that rise and fall together. aliases: id -> id of the column that
+    means the same.
     version: what is printed in an assessment's provenance.
     """
 
@@ -237,6 +239,8 @@ class KnowledgeTable:
     background: npt.NDArray[np.float64]
     cost: npt.NDArray[np.float64]
     prior_factors: Mapping[str, npt.NDArray[np.float64]]
+    groups: tuple[str, ...]
+    aliases: Mapping[str, str]
     version: str
 
 

@@ -306,6 +306,10 @@ class Terminology:
                 below.extend(filter(None, row[0].split("|")))
         return self._ancestors.setdefault(term, frozenset(above))
 
+    def all_labels(self) -> Iterator[tuple[str, str]]:
+        """(id, label) of every term in use."""
+        yield from self._db.execute("SELECT id, label FROM term")
+
     def lookup(self, key: str) -> tuple[str, ...]:
         """Ids of the findings that are called so; `key` comes from `normalise`. Empty when none is."""
         return self.phrase(key) or ()

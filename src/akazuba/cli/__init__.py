@@ -15,6 +15,7 @@ import time
 import traceback
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -66,14 +67,45 @@ def demo(as_json: bool) -> None:
 @click.option("--no-llm", is_flag=True, help="Leave the language model out (it is not part of this version).")
 @click.option("--lang", type=click.Choice(["en"]), default="en", help="Language of the answer.")
 @click.option("--heatmap", type=click.Path(path_type=Path), help="Folder for heatmaps (PNG).")
-def assess(files: tuple[str, ...], as_json: bool, no_llm: bool, lang: str, heatmap: Path | None) -> None:  # noqa: ARG001
+@click.option("--interactive", is_flag=True, help="Ask up to 20 questions about the one case of FILE.")
+def assess(
+    files: tuple[str, ...],
+    as_json: bool,
+    no_llm: bool,  # noqa: ARG001
+    lang: str,  # noqa: ARG001
+    heatmap: Path | None,
+    interactive: bool,
+) -> None:
     """Assess cases: a case JSON, NDJSON (one case a line, - = stdin) or a FHIR R4 Bundle.
 
-    Image paths are relative to FILE.
+    Image paths are relative to FILE. With --interactive the most telling question for its cost comes first;
+    it ends when a red flag fires, when the answer is clear, or with "s".
 
     Example: akazuba assess case.json --json --heatmap heatmaps
     """
-    _assess_sources(list(files), as_json, heatmap)
+    if not interactive:
+        _assess_sources(list(files), as_json, heatmap)
+    _interview(files, as_json, heatmap)
+
+
+def _interview(files: Sequence[str], as_json: bool, heatmaps: Path | None) -> NoReturn:
+    """Assesses the one case of one file, asking on, and exits with the code."""
+    from akazuba.cli.asking import Asker
+    from akazuba.consult import interview, open_box
+    from akazuba.intake.cases import read_cases
+    from akazuba.settings import from_environ
+
+    with errors_shown():
+        lines = [line for source in files for line in islice(read_cases(source), 2)]
+        if len(lines) != 1 or "-" in files:
+            found = "standard input" if "-" in files else f"{len(lines)} cases or more"
+            raise InputError("--interactive", "one file with one case", found)
+        if heatmaps is not None:
+            _make(heatmaps)
+        box = open_box(from_environ())
+    assessment = interview(box, lines[0], Asker(), heatmaps)
+    failed = _show(assessment, as_json)
+    sys.exit(UNUSABLE if assessment.error else FAILED if failed else 0)
 
 
 def _assess_sources(sources: Sequence[str], as_json: bool, heatmaps: Path | None) -> NoReturn:

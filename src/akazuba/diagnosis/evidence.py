@@ -6,6 +6,8 @@ How findings meet the knowledge table (by is-a; `kinds` are a finding and all th
   everything below it; a condition has a finding at least as often as any kind of that finding;
 - of a present finding and its ancestor only the more specific counts, of two absent ones the more
   general; two findings that meet a condition in the same place count once;
+- what the patient had before counts half;
+- findings of one group (`findings.json`) go together: after the strongest the others count half;
 - a condition that says nothing of a present finding which the table knows pays `UNEXPLAINED`, of an
   absent one nothing; a finding that the table does not know says nothing about any condition.
 """
@@ -13,7 +15,7 @@ How findings meet the knowledge table (by is-a; `kinds` are a finding and all th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +32,13 @@ LOG_CLIP = float(np.log(100.0))
 UNEXPLAINED = 0.5
 """LR of a present finding for a condition that says nothing of it: it may be there by chance, but a
 second cause is needed (our choice; to be measured)."""
+
+SAME_GROUP = 0.5
+"""Weight of a further finding of one group (fever, then chills): they rise and fall together (our choice)."""
+
+HISTORY = 0.5
+"""Weight of what the note tells as history: "a history of fatigue" may be long over, or why she comes
+(our choice)."""
 
 SKIN = "HP:0000951"  # "Abnormality of the skin"
 
@@ -71,8 +80,9 @@ class Columns:
 
 def columns_of(table: KnowledgeTable, ancestors: Ancestors) -> Columns:
     """Once for a table: a tenth of a second."""
-    place = {id_: column for column, id_ in enumerate(table.finding_ids)}
+    own = {id_: column for column, id_ in enumerate(table.finding_ids)}
     kinds = tuple(kinds_of(id_, ancestors) for id_ in table.finding_ids)
+    place = own | {id_: own[of] for id_, of in table.aliases.items()}
     sensitivity = table.sensitivity.copy()
     for column, above in enumerate(kinds):
         for general in above & place.keys():
@@ -86,15 +96,35 @@ def weigh(columns: Columns, findings: Iterable[Finding]) -> list[Weight]:
     weights = []
     table = columns.table
     taken = np.zeros(columns.sensitivity.shape, dtype=bool)
-    for finding in settled(findings, columns.ancestors):
+    given = tuple(findings)
+    now = settled(given, columns.ancestors)
+    for finding in (*now, *_history(given, now, columns.ancestors)):
         if finding.present:
             log_lr = _present(columns, columns.proved_by(finding.id), taken)
         else:
             log_lr = _absent(columns, finding.id)
         if log_lr is not None:
+            log_lr = log_lr if finding.counts else HISTORY * log_lr
             shown = Evidence(finding.name, 1.0, table.version, finding.id, finding.present)
             weights.append(Weight(shown, log_lr, finding))
-    return weights
+    return _once_a_group(columns, weights)
+
+
+def _once_a_group(columns: Columns, weights: Sequence[Weight]) -> list[Weight]:
+    """Of the present findings of one group the strongest counts in full for a condition, the others in part."""
+    places: dict[str, list[int]] = {}
+    for number, weight in enumerate(weights):
+        if weight.finding is not None and weight.finding.present:
+            nearest = columns.proved_by(weight.finding.id)[0]
+            places.setdefault(columns.table.groups[nearest], []).append(number)
+    damped = list(weights)
+    for numbers in places.values():
+        together = np.stack([weights[number].log_lr for number in numbers])
+        strongest = np.abs(together).argmax(axis=0)
+        for place, number in enumerate(numbers):
+            share = np.where(strongest == place, 1.0, SAME_GROUP)
+            damped[number] = replace(weights[number], log_lr=weights[number].log_lr * share)
+    return damped
 
 
 def settled(findings: Iterable[Finding], ancestors: Ancestors) -> list[Finding]:
@@ -115,6 +145,18 @@ def settled(findings: Iterable[Finding], ancestors: Ancestors) -> list[Finding]:
         for id_ in sorted(by_id)
         if (id_ in present and id_ not in implied) or (id_ in denied and not kinds[id_] & (denied - {id_}))
     ]
+
+
+def _history(findings: Iterable[Finding], now: Iterable[Finding], ancestors: Ancestors) -> list[Finding]:
+    """What the patient had, each id once, unless something that is there now, or is denied now, says it."""
+    said = {kind for finding in now for kind in kinds_of(finding.id, ancestors)}
+    told = {
+        f.id: f
+        for f in findings
+        if f.present and f.temporality == "past" and f.subject == "patient" and not f.uncertain
+    }
+    implied = {kind for id_ in told for kind in kinds_of(id_, ancestors) - {id_}}
+    return [told[id_] for id_ in sorted(told.keys() - said - implied)]
 
 
 def _present(columns: Columns, up: Sequence[int], taken: npt.NDArray[np.bool_]) -> Floats | None:

@@ -51,11 +51,16 @@ class About(Value, frozen=True):
 
 
 class FindingRow(Value, frozen=True):
-    """background: P(finding | a patient without any condition that lists it)."""
+    """background: P(finding | a patient without any condition that lists it).
+
+    group: of findings that rise and fall together. also: ids that a note may mean the same by.
+    """
 
     name: Words
     id: FindingId
     background: Share
+    group: Slug | None = None
+    also: tuple[FindingId, ...] = ()
 
 
 class TestRow(Value, frozen=True):
@@ -127,7 +132,9 @@ def read_knowledge(files: Mapping[str, bytes]) -> CommonKnowledge:
     about = _decoded(files[ABOUT], ABOUT, About)
     findings = _rows(files, FINDINGS, FindingRow, "finding")
     refuse_repeats(f"{FINDINGS}, finding", (finding.name for finding in findings))
-    refuse_repeats(f"{FINDINGS}, finding", (finding.id for finding in findings))
+    refuse_repeats(
+        f"{FINDINGS}, finding", (id_ for finding in findings for id_ in (finding.id, *finding.also))
+    )
     chapters = sorted(files.keys() - {ABOUT, FINDINGS, TESTS})
     rows = {name: _rows(files, name, ConditionRow, "condition") for name in chapters}
     for name in chapters:
@@ -162,6 +169,8 @@ def read_knowledge(files: Mapping[str, bytes]) -> CommonKnowledge:
         background,
         cost,
         factors,
+        tuple(finding.group or finding.id for finding in findings),
+        {id_: finding.id for finding in findings for id_ in finding.also},
         version=f"{about.version}+{digest.hexdigest()[:8]}",
     )
     return CommonKnowledge(about, conditions, {f.name: f.id for f in findings}, table)

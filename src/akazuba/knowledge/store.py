@@ -1,6 +1,8 @@
 """All that the box knows, compiled into one SQLite file: a graph with sources, and columns for ranking.
 
-    node(number, id, kind, name)        kinds: disease, condition, finding, test, drug, guideline, trait
+    node(number, id, kind, name)        kinds: disease, condition, finding, test, drug, guideline, red flag,
+                                        code, trait (onset, course, inheritance)
+    name(key, number)                   every name and synonym of a node, in lower case
     edge(head, relation, tail, share, source)
     disease(row, id, name)              the annotated rare diseases, in ranking order
     finding_column(id, background, rows, shares)
@@ -10,9 +12,10 @@ A case reads a few hundred rows; nothing is loaded at start-up.
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,11 +23,16 @@ import numpy as np
 
 from akazuba.compiled import compiled
 from akazuba.knowledge import hpoa
+from akazuba.knowledge.conditions import CommonKnowledge
+from akazuba.knowledge.cross_references import Concept, read_mondo, read_orphanet
 from akazuba.records import FindingColumn
-from akazuba.terminology import Terminology, source_file
+from akazuba.terminology import SOURCES, Terminology, source_file
 
 FORMAT = 1
 """Raised when the tables change, so that an old file is left alone."""
+
+MONDO, ORPHANET = "mondo", "orphanet.xml"
+"""Names of the further sources in the folder that `akazuba knowledge update` fills."""
 
 LEAST_BACKGROUND = 1e-4
 """A finding of one disease in twelve thousand is not that much rarer among patients (our choice)."""
@@ -74,28 +82,41 @@ class Store:
         return str(row[0]) if row else None
 
 
-def open_store(home: Path, terminology: Terminology) -> Store:
+def open_store(home: Path, terminology: Terminology, common: CommonKnowledge) -> Store:
     """Opens the compiled knowledge in `home`; builds it first when it is missing or damaged.
 
     Raises ArtefactError when a source is missing, truncated or of another format, or `home` cannot be
     written.
     """
     annotations = source_file(home, "phenotype.hpoa")
-    version = f"{terminology.version}+hpoa-{hpoa.version(annotations)}+f{FORMAT}"
+    release = hpoa.version(annotations)
+    further = {name: home / SOURCES / name for name in (MONDO, ORPHANET) if (home / SOURCES / name).is_file()}
+    digests = [hashlib.sha256(path.read_bytes()).hexdigest()[:8] for path in further.values()]
+    more = "".join(f"+{name}-{digest}" for name, digest in zip(further, digests, strict=True))
+    version = f"{terminology.version}+hpoa-{release}{more}+{common.table.version}+f{FORMAT}"
 
     def write(db: sqlite3.Connection) -> None:
         for table in _TABLES.split(";"):
             db.execute(table)
-        _write_rare(db, hpoa.read(annotations, terminology.canonical), terminology)
+        nodes = _Nodes(db)
+        _write_common(nodes, common, terminology)
+        diseases = hpoa.read(annotations, terminology.canonical)
+        if ORPHANET in further:
+            _add_orphanet(diseases, read_orphanet(further[ORPHANET]), terminology)
+        _write_rare(db, nodes, diseases, terminology)
+        if MONDO in further:
+            _write_mondo(nodes, read_mondo(further[MONDO]), diseases.keys())
         db.execute("CREATE INDEX edge_tail ON edge (tail, relation)")
 
     return Store(compiled(home / f"knowledge-{version}.sqlite", version, write), version)
 
 
 def _write_rare(
-    db: sqlite3.Connection, diseases: Mapping[str, hpoa.RareDisease], terminology: Terminology
+    db: sqlite3.Connection,
+    nodes: _Nodes,
+    diseases: Mapping[str, hpoa.RareDisease],
+    terminology: Terminology,
 ) -> None:
-    nodes = _Nodes(db)
     columns: defaultdict[str, dict[int, float]] = defaultdict(dict)
     for row, disease in enumerate(diseases.values()):
         db.execute("INSERT INTO disease VALUES (?, ?, ?)", (row, disease.id, disease.name))
@@ -117,6 +138,47 @@ def _write_rare(
             "INSERT INTO finding_column VALUES (?, ?, ?, ?)",
             (term, background, rows.tobytes(), values.tobytes()),
         )
+
+
+def _add_orphanet(
+    diseases: dict[str, hpoa.RareDisease], newer: Mapping[str, hpoa.RareDisease], terminology: Terminology
+) -> None:
+    """Orphanet's own file replaces what the HPO release says of its disorders."""
+    for id_, disease in newer.items():
+        findings = {terminology.canonical(term): found for term, found in disease.findings.items()}
+        traits = diseases[id_].traits if id_ in diseases else {}
+        diseases[id_] = hpoa.RareDisease(id_, disease.name, findings, traits)
+
+
+def _write_mondo(nodes: _Nodes, concepts: Iterable[Concept], known: Collection[str]) -> None:
+    """Which annotated diseases are one disease, and further names for them."""
+    for concept in concepts:
+        if others := [id_ for id_ in concept.others if id_ in known]:
+            number = nodes.number(concept.id, "concept", concept.name, concept.synonyms)
+            for id_ in others:
+                nodes.edge(nodes.number(id_, "disease", concept.name), "same as", number, None, concept.id)
+
+
+def _write_common(nodes: _Nodes, common: CommonKnowledge, terminology: Terminology) -> None:
+    """The conditions of primary care: findings, confirming tests, first-line medicines, guidelines."""
+    for row in common.rows:
+        source = row.source or common.about.source
+        head = nodes.number(f"akz:{row.id}", "condition", row.name, (row.id, *row.synonyms, *row.lay))
+        for name, share in row.findings.items():
+            id_ = common.finding_ids[name]
+            label = name if id_.startswith("test:") else terminology.label(id_)
+            kind = "test" if id_.startswith("test:") else "finding"
+            nodes.edge(head, "has finding", nodes.number(id_, kind, label, (name,)), share, source)
+        for relation, kind, names in (
+            ("confirmed by", "test", row.tests),
+            ("treated with", "drug", row.drugs),
+            ("follows", "guideline", row.guidelines),
+            ("emergency with", "red flag", row.red_flags),
+        ):
+            for name in names:
+                nodes.edge(head, relation, nodes.number(f"{kind}:{name}", kind, name), None, source)
+        for system, code in row.ids.items():
+            nodes.edge(head, "coded as", nodes.number(f"{system}:{code}", "code", code), None, source)
 
 
 class _Nodes:

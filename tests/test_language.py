@@ -283,6 +283,21 @@ def test_each_finding_gets_its_own_onset(reader: Reader) -> None:
     assert onsets == {VOMITING: 1, DIARRHOEA: 1, FEVER: 3, COUGH: None}
 
 
+@pytest.mark.parametrize(
+    ("note", "lasting"),
+    [
+        ("cough for 3 weeks", {"HP:0034315"}),
+        ("cough for 3 days", set()),
+        ("fever for 6 days, no cough", {"AKZ:0000263"}),
+        ("fever since 10 days", {"AKZ:0000263", "HP:0033399"}),
+        ("no fever for 10 days", set()),
+        ("diarrhoea", set()),
+    ],
+)
+def test_what_lasts_long_enough_is_a_finding_of_its_own(reader: Reader, note: str, lasting: set[str]) -> None:
+    assert present(reader, note) - {FEVER, COUGH, DIARRHOEA} == lasting
+
+
 # --- whether ---
 
 

@@ -27,6 +27,7 @@ from akazuba.guidelines.triage import editions, triage
 from akazuba.imaging import look
 from akazuba.intake.cases import CaseLine
 from akazuba.intake.coded import coded_findings
+from akazuba.intake.noted import with_noted_vitals
 from akazuba.knowledge.conditions import open_knowledge, origin
 from akazuba.language.reader import Reader
 from akazuba.records import (
@@ -37,6 +38,7 @@ from akazuba.records import (
     Provenance,
     ReportedFinding,
     TestResult,
+    Triage,
 )
 from akazuba.settings import Settings
 from akazuba.terminology import Terminology, open_terminology
@@ -45,7 +47,7 @@ QUESTIONS = 3
 """Shown with an assessment; `interview` asks one after another."""
 
 MOST_QUESTIONS = 20
-ENOUGH = 0.9
+ENOUGH = 0.8
 """A first condition this probable needs no more questions (our choice)."""
 
 Answer = Literal["yes", "no", "unknown", "stop"]
@@ -149,6 +151,16 @@ def _with_answer(case: Case, question: Question, *, present: bool) -> Case:
     return msgspec.structs.replace(case, findings=(*case.findings, found))
 
 
+def _more_urgent(given: Triage, noted: Triage) -> Triage:
+    """Numbers in a note may raise the urgency; a normal one makes nobody safe."""
+    order = ("red", "yellow")
+    if noted.level in order and (
+        given.level not in order or order.index(noted.level) < order.index(given.level)
+    ):
+        return noted
+    return given
+
+
 @dataclass(frozen=True)
 class _Heard:
     """What stays while questions are answered: the note and the images, as they were read."""
@@ -169,14 +181,18 @@ def _answer(
     box: Box, line: CaseLine, case: Case, heard: _Heard, unanswered: frozenset[str], clock: _Clock
 ) -> tuple[Assessment, tuple[Question, ...]]:
     terms, note, readings = box.terminology, heard.note, heard.readings
-    findings = coded_findings(case, terms.label, terms.canonical) + note.findings
+    noted = with_noted_vitals(case) if note.understood else case
+    given = coded_findings(case, terms.label, terms.canonical)
+    numbers = [f for f in coded_findings(noted, terms.label, terms.canonical) if f not in given]
+    findings = (*given, *(f for f in numbers if f.present), *note.findings)
 
-    urgency = triage(case, findings, note.understood, terms.ancestors)
+    urgency = _more_urgent(*(triage(c, findings, note.understood, terms.ancestors) for c in (case, noted)))
     actions = first_actions(urgency)
     clock.lap("triage")
 
     evidence = pooled([reading.evidence for reading in readings if reading.evidence])
-    ranking = rank(box.columns, findings, case.patient, case.setting, evidence)
+    normal = (f for f in numbers if not f.present)
+    ranking = rank(box.columns, (*findings, *normal), case.patient, case.setting, evidence)
     questions = ask_next(box.columns, ranking.posterior, findings, QUESTIONS, unanswered)
     clock.lap("differential")
 

@@ -39,13 +39,9 @@ class Ranker:
         is present the answer abstains. Raises CaseError for a finding both present and absent, and when
         nothing that is present is known.
         """
-        unknown: list[str] = []
-        observed, excluded = (self._known(ids, unknown) for ids in (query.observed, query.excluded))
-        if not observed and unknown:
-            raise CaseError(f"finding {unknown[0]}", f"an id of {self.terminology.version}", "an unknown id")
-        if not observed:
-            return RankAnswer(query.id, abstained=True, why="no finding is present", unknown=tuple(unknown))
-        ranking = rank_rare(self.store, observed, excluded, self.terminology.ancestors)
+        if not query.observed:
+            return RankAnswer(query.id, abstained=True, why="no finding is present")
+        ranking, unknown = self.ranking(query)
         first = [int(row) for row in ranking.order[:top]]
         return RankAnswer(
             id=query.id,
@@ -62,6 +58,17 @@ class Ranker:
             unknown=tuple(unknown),
             knowledge=self.store.version,
         )
+
+    def ranking(self, query: RankQuery) -> tuple[RareRanking, list[str]]:
+        """The ranking of a query that has findings, and its unknown ids. Raises CaseError like `answer`."""
+        unknown: list[str] = []
+        observed, excluded = (self._known(ids, unknown) for ids in (query.observed, query.excluded))
+        if not observed:
+            item = f"finding {unknown[0]}" if unknown else "findings"
+            raise CaseError(
+                item, f"an id of {self.terminology.version}", "an unknown id" if unknown else "none"
+            )
+        return rank_rare(self.store, observed, excluded, self.terminology.ancestors), unknown
 
     def labels(self, ids: Sequence[str]) -> list[str]:
         return [self.terminology.label(id_) for id_ in ids]

@@ -47,12 +47,14 @@ SKIN = "HP:0000951"  # "Abnormality of the skin"
 class Weight:
     """One piece of evidence. log_lr: (D,), one value for each condition of the table.
 
-    evidence: as it is shown, but for its likelihood ratio. finding: None when it is a model's.
+    evidence: as it is shown, but for its likelihood ratio. finding: None when it is a model's, or of several
+    findings together. of_findings: False for a model's.
     """
 
     evidence: Evidence
     log_lr: Floats
     finding: Finding | None = None
+    of_findings: bool = True
 
 
 @dataclass(frozen=True)
@@ -244,7 +246,7 @@ def with_model(
     ratios = np.array(list(model.likelihood_ratios.values()))
     log_lr = np.zeros(len(table.conditions))
     log_lr[scored] = _clipped(np.log(np.maximum(ratios, 1e-9)))
-    its_own = Weight(Evidence(f"image ({model.model})", 1.0, model.model), log_lr)
+    its_own = Weight(Evidence(f"image ({model.model})", 1.0, model.model), log_lr, of_findings=False)
     read = [weight for weight in weights if model.reads_note and _is_skin_of_note(weight.finding, ancestors)]
     if not read:
         return [*weights, its_own]

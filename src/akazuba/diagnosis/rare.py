@@ -41,8 +41,8 @@ TEMPERATURE, TEMPERATURE_PER_FINDING = 1.5, 0.2
 """All log likelihood ratios are divided by 1.5 + 0.2 for each observed finding: those of one patient go
 together, and the more there are, the less the next one adds (fitted on one half of the gene cohorts)."""
 
-NONE_OF_THESE = 0.05
-"""Prior that it is no disease of the list (our choice)."""
+NONE_OF_THESE = 0.01
+"""Prior that it is no disease of the list (fitted like the temperature)."""
 
 
 class RareTable(Protocol):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import structs
 
 from akazuba.language.context import Context, read_contexts
 from akazuba.language.english import common_words, why_not_english
 from akazuba.language.matching import DANGER_WORD, Match, Matcher, english_lesion_words, english_lexicon
-from akazuba.language.times import find_times
+from akazuba.language.times import english_durations, find_times
 from akazuba.language.tokens import Gap, Token, tokenise
 from akazuba.language.triggers import english_roles, english_triggers
 from akazuba.records import Finding, NoteReading
@@ -67,6 +67,7 @@ class Reader:
         self._lesion_words = english_lesion_words()
         self._triggers, self._roles = english_triggers(), english_roles()
         self._common = common_words()
+        self._durations = english_durations()
 
     def read(self, note: str, language: str) -> NoteReading:
         """Findings of a note in the order in which they are first named. Takes any string.
@@ -93,7 +94,17 @@ class Reader:
             for term in self._qualified(tokens, match, context)
             if context.present or term != DANGER_WORD
         ]
+        mentions += [lasting for mention in mentions for lasting in self._lasting(mention)]
         return NoteReading(_once_each(mentions), understood=True)
+
+    def _lasting(self, mention: Finding) -> Iterator[Finding]:
+        """What the time since a finding began makes of it: a cough of three weeks is a cough of over two."""
+        if mention.onset_days_ago is None or not mention.counts or not mention.present:
+            return
+        above = self._terminology.ancestors(mention.id)
+        for general, days, term in self._durations:
+            if general in above and term not in above and mention.onset_days_ago >= days:
+                yield structs.replace(mention, id=term, name=self._terminology.label(term))
 
     def _knows_word(self, stem: str) -> bool:
         return self._lexicon.knows_word(stem) or self._terminology.knows_word(stem)

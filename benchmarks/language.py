@@ -2,9 +2,10 @@
 
     uv run python benchmarks/language.py [--quick] [--json]
 
-Own notes (`data/annotated_notes.ndjson`): micro-averaged precision, recall and F1 of term ids of the patient's
-current, certain findings; a present finding may be a kind of the annotated one, because the notes were annotated
-before 545 more specific terms existed (what they did not name then counts as wrong); 95 % intervals from a bootstrap over notes (fixed seed). All notes and
+Own notes (`data/annotated_notes.ndjson`): micro-averaged precision, recall and F1 of term ids of the
+patient's current, certain findings. A present finding may be a kind of the annotated one, because the notes
+were annotated before 545 more specific terms existed; what they could not name counts as wrong. 95 %
+intervals from a bootstrap over notes (fixed seed). All notes and
 the lexicon were written by one author: "dev" and "heldout" before the lexicon, whose phrases therefore know
 their wording, "fresh" after it was finished. Errors were looked at in "dev" only; "fresh" is the figure to
 quote. The Avey vignettes (`SOURCE.md` beside them) list what is

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from akazuba.diagnosis.differential import COVERAGE, SET_MASS, SHOWN, Ranking, rank
 from akazuba.diagnosis.evidence import SAME_GROUP, Columns, columns_of, weigh
-from akazuba.diagnosis.questions import ask_next
+from akazuba.diagnosis.questions import AWAY_S, ask_next
 from akazuba.errors import ArtefactError
 from akazuba.knowledge.conditions import open_knowledge
 from akazuba.records import Case, Finding, KnowledgeTable, ModelEvidence, Patient, Setting
@@ -304,6 +304,18 @@ def test_the_next_question_is_informative_and_never_asks_what_is_known(ranked, c
     denied = [FEVER, msgspec.structs.replace(COUGH, present=False)]
     for question in ask_next(columns, ranked(*denied).posterior, denied, 50):
         assert "cough" not in question.name.split()
+
+
+def test_a_test_that_is_not_done_here_costs_the_way(ranked, columns: Columns) -> None:
+    posterior = ranked(FEVER).posterior
+
+    def cost(id_: str, available: tuple[str, ...] | None) -> float:
+        questions = ask_next(columns, posterior, [FEVER], 2000, tests_available=available)
+        return next(question.cost_s for question in questions if question.id == id_)
+
+    rapid, culture = "test:malaria-rdt", "test:blood-culture-salmonella"
+    assert cost(rapid, None) == cost(rapid, ("malaria-rdt",)) == cost(rapid, ()) - AWAY_S
+    assert cost(culture, None) == cost(culture, ()) == cost(culture, ("blood-culture-salmonella",)) + AWAY_S
 
 
 def test_what_got_no_answer_is_not_asked_again(ranked, columns: Columns) -> None:

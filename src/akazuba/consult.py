@@ -193,7 +193,8 @@ def _answer(
     evidence = pooled([reading.evidence for reading in readings if reading.evidence])
     normal = (f for f in numbers if not f.present)
     ranking = rank(box.columns, (*findings, *normal), case.patient, case.setting, evidence)
-    questions = ask_next(box.columns, ranking.posterior, findings, QUESTIONS, unanswered)
+    tests = case.setting.tests_available
+    questions = ask_next(box.columns, ranking.posterior, findings, QUESTIONS, unanswered, tests)
     clock.lap("differential")
 
     assessment = Assessment(

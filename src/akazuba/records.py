@@ -111,6 +111,10 @@ class Setting(Value, frozen=True):
     malaria_zone: Literal["none", "low", "moderate", "high"] | None = None
     hiv_prevalence: Annotated[float, Meta(ge=0, le=1, description="share of adults")] | None = None
     season: Literal["dry", "rainy"] | None = None
+    tests_available: Annotated[
+        tuple[Name, ...] | None,
+        Meta(description="ids of the tests that are done at this post, without `test:`; null when unknown"),
+    ] = None
 
 
 class Case(Value, frozen=True):
@@ -225,6 +229,7 @@ class KnowledgeTable:
     sensitivity: (D, F) float32, P(finding | condition); NaN where the knowledge says nothing.
     background: (F,) P(finding | a consultation without any condition that has it).
     cost: (F,) seconds of a nurse's time that it takes to learn of a finding, price and waiting included.
+    in_hospital: ids of the tests that a health post does not do by itself.
     prior_factors: by name of `PRIOR_FACTORS`, (D, levels) multipliers of the prior.
     groups: (F,) the group of findings that rise and fall together. aliases: id -> id of the column that
     means the same.
@@ -238,6 +243,7 @@ class KnowledgeTable:
     sensitivity: npt.NDArray[np.float32]
     background: npt.NDArray[np.float64]
     cost: npt.NDArray[np.float64]
+    in_hospital: frozenset[str]
     prior_factors: Mapping[str, npt.NDArray[np.float64]]
     groups: tuple[str, ...]
     aliases: Mapping[str, str]

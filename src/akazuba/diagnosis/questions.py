@@ -14,6 +14,9 @@ import numpy as np
 from akazuba.diagnosis.evidence import Columns, Floats
 from akazuba.records import Finding
 
+AWAY_S = 4320.0
+"""What a test costs besides when it is not done here: a twentieth of a day on the way (our choice)."""
+
 LEAST_GAIN_NATS = 0.005
 """What settles less is not asked (our choice)."""
 
@@ -53,10 +56,12 @@ def ask_next(
     findings: Sequence[Finding],
     most: int,
     asked: frozenset[str] = frozenset(),
+    tests_available: Sequence[str] | None = None,
 ) -> tuple[Question, ...]:
     """Findings and tests that are not yet known, the highest gain per cost first.
 
-    posterior: (D + 1,) of the conditions and none of these. asked: ids that got no answer.
+    posterior: (D + 1,) of the conditions and none of these. asked: ids that got no answer. tests_available:
+    ids of the tests of this post, without `test:`; None when unknown (then those of any post).
     """
     table = columns.table
     known = {
@@ -66,7 +71,8 @@ def ask_next(
         for column in (columns.proved_by(finding.id) if finding.present else columns.ruled_out_by(finding.id))
     }
     gain = _gains(columns, posterior)
-    value = gain / table.cost
+    cost = _cost(columns, tests_available)
+    value = gain / cost
     best = sorted(
         (
             column
@@ -80,10 +86,20 @@ def ask_next(
             table.finding_ids[column],
             table.finding_names[column],
             float(gain[column]),
-            float(table.cost[column]),
+            float(cost[column]),
         )
         for column in best[:most]
     )
+
+
+def _cost(columns: Columns, tests_available: Sequence[str] | None) -> Floats:
+    """(F,) seconds; a test that is not done here costs the way besides."""
+    table = columns.table
+    away = set(table.in_hospital)
+    if tests_available is not None:
+        away = {id_ for id_ in table.finding_ids if id_.startswith("test:")}
+        away -= {f"test:{name}" for name in tests_available}
+    return np.asarray(table.cost + AWAY_S * np.isin(table.finding_ids, list(away)))
 
 
 def _gains(columns: Columns, posterior: Floats) -> Floats:

@@ -152,7 +152,9 @@ def read_knowledge(files: Mapping[str, bytes]) -> CommonKnowledge:
     if prior.sum() > 1:
         raise ArtefactError("the knowledge", "priors that sum to at most 1", f"{prior.sum():.3f}")
     background = np.array([finding.background for finding in findings])
-    cost = _cost(findings, _rows(files, TESTS, TestRow, "test"))
+    tests = _rows(files, TESTS, TestRow, "test")
+    cost = _cost(findings, tests)
+    in_hospital = frozenset(test.id for test in tests if test.level == "hospital")
     factors = {
         name: np.array([getattr(row, name) or (1.0,) * len(levels) for row in conditions])
         for name, levels in PRIOR_FACTORS.items()
@@ -168,6 +170,7 @@ def read_knowledge(files: Mapping[str, bytes]) -> CommonKnowledge:
         sensitivity,
         background,
         cost,
+        in_hospital,
         factors,
         tuple(finding.group or finding.id for finding in findings),
         {id_: finding.id for finding in findings for id_ in finding.also},
@@ -208,11 +211,10 @@ def _cost(findings: tuple[FindingRow, ...], tests: tuple[TestRow, ...]) -> npt.N
 
 
 def _seconds(test: TestRow | None) -> float:
-    """A dollar counts as two minutes, waiting as a twentieth of work; a test elsewhere costs a day's way."""
+    """A dollar counts as two minutes, waiting as a twentieth of work."""
     if test is None:
         return QUESTION_S
-    away = 86_400 / 20 if test.level == "hospital" else 0.0
-    return QUESTION_S + test.hands_on_s + test.wait_s / 20 + test.price_usd * 120 + away
+    return QUESTION_S + test.hands_on_s + test.wait_s / 20 + test.price_usd * 120
 
 
 def _condition(row: ConditionRow, about: About) -> Condition:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -278,7 +279,7 @@ def test_a_damaged_file_changes_nothing(
     before = sorted(path.name for path in own_home.rglob("*"))
     bad = sources["new.hpoa"]
     bad.write_text(bad.read_text(encoding="utf-8") + "OMIM:9\tcut", encoding="utf-8")
-    with pytest.raises(ArtefactError, match="expected 12 columns, found 2"):
+    with pytest.raises(ArtefactError, match=rf"^{re.escape(str(bad))}, line 5: expected 12 columns, found 2"):
         update(own_home, [bad], common)
     assert sorted(path.name for path in own_home.rglob("*")) == before
 

@@ -67,16 +67,16 @@ def update(home: Path, files: Sequence[Path], common: CommonKnowledge) -> list[C
     with open_terminology(home) as old_terms:
         before = _state(old_terms, open_store(home, old_terms, common))
     trial = home / f".update-{os.getpid()}"
+    given = dict(sorted(zip(kinds, files, strict=True)))  # hp.obo first: old annotations fit a newer one
     try:
         (trial / SOURCES).mkdir(parents=True)
         for present in (home / SOURCES).glob("*"):
             shutil.copyfile(present, trial / SOURCES / present.name)
-        for kind, path in zip(kinds, files, strict=True):
+        for kind, path in given.items():
             shutil.copyfile(path, trial / SOURCES / kind)
-        with open_terminology(trial) as new_terms:
-            after = _state(new_terms, open_store(trial, new_terms, common))
+        after = _built(trial, given, common)
         (home / SOURCES).mkdir(exist_ok=True)
-        for kind in kinds:
+        for kind in given:
             (trial / SOURCES / kind).replace(home / SOURCES / kind)
         for built in trial.glob("*.sqlite"):
             built.replace(home / built.name)
@@ -87,6 +87,20 @@ def update(home: Path, files: Sequence[Path], common: CommonKnowledge) -> list[C
     finally:
         shutil.rmtree(trial, ignore_errors=True)
     return [_change(what, before[what], after[what]) for what in before]
+
+
+def _built(
+    trial: Path, given: Mapping[str, Path], common: CommonKnowledge
+) -> Mapping[str, Mapping[str, str]]:
+    """What the knowledge would be. An error names the file that was given, not its copy."""
+    try:
+        with open_terminology(trial) as terms:
+            return _state(terms, open_store(trial, terms, common))
+    except ArtefactError as error:
+        item = error.item
+        for kind, path in given.items():
+            item = item.replace(str(trial / SOURCES / kind), str(path))
+        raise ArtefactError(item, error.expected, error.found) from error
 
 
 def _state(terms: Terminology, store: Store) -> Mapping[str, Mapping[str, str]]:

@@ -443,7 +443,7 @@ class Assessment(Value, frozen=True):
 class RankQuery(msgspec.Struct, frozen=True):
     """Findings to be ranked alone, without a consultation. Other fields of a line are left alone.
 
-    age_years, sex: taken for later use; annotations of rare diseases say too little of either today.
+    age_years, sex: taken and not used: neither moved the ranking of rare diseases (decision 9).
     """
 
     id: Name

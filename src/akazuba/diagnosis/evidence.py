@@ -26,8 +26,8 @@ from akazuba.terminology import Ancestors, kinds_of
 
 Floats = npt.NDArray[np.float64]
 
-LOG_CLIP = float(np.log(100.0))
-"""No single finding moves the odds by more than 100 (our guard against figures from memory)."""
+LOG_CLIP = float(np.log(300.0))
+"""No single finding moves the odds by more than 300 (our guard against figures from memory)."""
 
 UNEXPLAINED = 0.5
 """LR of a present finding for a condition that says nothing of it: it may be there by chance, but a

@@ -133,14 +133,14 @@ class Reader:
         self, note: str, tokens: Sequence[Token], match: Match, term: str, context: Context
     ) -> Finding:
         start, end = tokens[match.first].start, tokens[match.last - 1].end
-        history = context.history and context.present and term not in LIFELONG
+        before = (context.past or context.history) and not (context.present and term in LIFELONG)
         return Finding(
             id=term,
             name=self._terminology.label(term),
             present=context.present,
             uncertain=context.uncertain or term == DANGER_WORD,
             subject=context.subject,
-            temporality="past" if context.past or history else "current",
+            temporality="past" if before and (context.past or context.present) else "current",
             source="note",
             span=(start, end),
             text=note[start:end],

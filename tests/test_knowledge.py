@@ -86,6 +86,7 @@ NOT_READ: set[str] = {
     "mother with vaginal discharge or sexually transmitted infection",
     "much talking, singing or shouting",
     "nasal flaring",
+    "no complaint",
     "no menstruation for 12 months, age over 45",
     "pale skin, hair and eyes since birth",
     "passing gas",

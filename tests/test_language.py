@@ -157,6 +157,7 @@ def test_a_denial_reaches_every_member_of_the_list(reader: Reader, note: str) ->
         "cough without fever, cough at night",
         "fever no, cough yes",
         "Cough (no fever), cough all night",
+        "no reports of fever. Cough.",
     ],
 )
 def test_a_denial_ends(reader: Reader, note: str) -> None:
@@ -281,6 +282,21 @@ def test_each_finding_gets_its_own_onset(reader: Reader) -> None:
     found = findings(reader, "vomiting and diarrhoea since yesterday, fever 3 days, cough")
     onsets = {term: finding.onset_days_ago for term, finding in found.items()}
     assert onsets == {VOMITING: 1, DIARRHOEA: 1, FEVER: 3, COUGH: None}
+
+
+def test_a_denial_after_a_contact_is_the_patients(reader: Reader) -> None:
+    found = findings(reader, "no contact with sick people, no fever, no vomiting")
+    assert {FEVER, VOMITING} <= {id_ for id_, f in found.items() if f.counts and not f.present}
+
+
+def test_non_denies_the_word_it_is_joined_to(reader: Reader) -> None:
+    assert "AKZ:0000092" in absent(reader, "non-smoker, has a cough")  # smoking
+    assert present(reader, "non-smoker, has a cough") == {COUGH}
+
+
+def test_pain_that_does_not_respond_to_a_medicine_is_no_coma(reader: Reader) -> None:
+    assert "AKZ:0000001" not in present(reader, "his headache did not respond to ibuprofen")
+    assert "AKZ:0000001" in present(reader, "does not respond to voice")
 
 
 @pytest.mark.parametrize(

@@ -237,6 +237,8 @@ class _Sentence:
                 return
         self._open(scope, trigger.kind)
         if trigger.kind.startswith("negation"):
+            if scope.subject == "other" and self.tokens[trigger.first].gap >= Gap.COMMA:
+                scope.subject = "patient"  # "no contact with sick people, no fever": the fever is hers again
             alone = trigger.last - trigger.first == 1 and self.tokens[trigger.first].word in {"no", "nil"}
             scope.bare, scope.doubtful = alone, False
 

@@ -70,10 +70,9 @@ def open_box(settings: Settings) -> Box:
     Raises ArtefactError when the terminology or the knowledge cannot be opened.
     """
     terminology = open_terminology(settings.home)
-    knowledge = open_knowledge().table
-    columns = columns_of(knowledge, terminology.ancestors)
+    columns = columns_of(open_knowledge().table, terminology.ancestors)
     software = f"akazuba {version('akazuba')}"
-    return Box(terminology, Reader(terminology), columns, software, _engine(settings, knowledge))
+    return Box(terminology, Reader(terminology), columns, software, _engine(settings, columns.table))
 
 
 def _engine(settings: Settings, knowledge: KnowledgeTable) -> Engine | ArtefactError:

@@ -90,7 +90,8 @@ def columns_of(table: KnowledgeTable, ancestors: Ancestors) -> Columns:
         for general in above & place.keys():
             target = sensitivity[:, place[general]]
             np.fmax(target, table.sensitivity[:, column], out=target)
-    return Columns(table, place, kinds, sensitivity, table.background, ancestors)
+    completed = replace(table, sensitivity=sensitivity)  # the table as it was read is not held beside it
+    return Columns(completed, place, kinds, sensitivity, table.background, ancestors)
 
 
 def weigh(columns: Columns, findings: Iterable[Finding]) -> list[Weight]:

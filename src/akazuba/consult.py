@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -162,24 +163,31 @@ def _more_urgent(given: Triage, noted: Triage) -> Triage:
 
 @dataclass(frozen=True)
 class _Heard:
-    """What stays while questions are answered: the note and the images, as they were read."""
+    """What stays while questions are answered. readings: of the images, read when first asked for, so that the
+    urgency is decided before any model runs.
+    """
 
     note: NoteReading
-    readings: tuple[Reading, ...]
+    readings: Callable[[], tuple[Reading, ...]]
 
 
 def _heard(box: Box, line: CaseLine, case: Case, heatmaps: Path | None, clock: _Clock) -> _Heard:
     note = box.reader.read(case.note, case.language)
     clock.lap("language")
-    readings = tuple(look(box.engine, line, case, note, reference, heatmaps) for reference in case.images)
-    clock.lap("images")
+
+    @cache
+    def readings() -> tuple[Reading, ...]:
+        found = tuple(look(box.engine, line, case, note, reference, heatmaps) for reference in case.images)
+        clock.lap("images")
+        return found
+
     return _Heard(note, readings)
 
 
 def _answer(
     box: Box, line: CaseLine, case: Case, heard: _Heard, unanswered: frozenset[str], clock: _Clock
 ) -> tuple[Assessment, tuple[Question, ...]]:
-    terms, note, readings = box.terminology, heard.note, heard.readings
+    terms, note = box.terminology, heard.note
     noted = with_noted_vitals(case) if note.understood else case
     given = coded_findings(case, terms.label, terms.canonical)
     numbers = [f for f in coded_findings(noted, terms.label, terms.canonical) if f not in given]
@@ -189,6 +197,7 @@ def _answer(
     actions = first_actions(urgency)
     clock.lap("triage")
 
+    readings = heard.readings()
     evidence = pooled([reading.evidence for reading in readings if reading.evidence])
     normal = (f for f in numbers if not f.present)
     ranking = rank(box.columns, (*findings, *normal), case.patient, case.setting, evidence)

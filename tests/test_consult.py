@@ -324,6 +324,20 @@ def test_every_case_gives_an_error_or_a_triage_and_a_line_of_json(box: Box, case
     assert "NaN" not in repr(answer)
 
 
+def test_urgency_is_decided_before_any_picture_is_read(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+    for name in ("triage", "look"):
+        sound = getattr(consult, name)
+
+        def noted(*arguments: object, name: str = name, sound: Callable[..., object] = sound) -> object:
+            order.append(name)
+            return sound(*arguments)
+
+        monkeypatch.setattr(consult, name, noted)
+    assess(box, line_of({"id": "c", "note": "itchy spot", "images": [SKIN]}))
+    assert order == ["triage", "triage", "look"]  # with and without the numbers of the note
+
+
 # --- questions ----------------------------------------------------------------------------------
 
 

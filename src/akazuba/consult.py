@@ -163,8 +163,8 @@ def _more_urgent(given: Triage, noted: Triage) -> Triage:
 
 @dataclass(frozen=True)
 class _Heard:
-    """What stays while questions are answered. readings: of the images, read when first asked for, so that the
-    urgency is decided before any model runs.
+    """What stays while questions are answered. readings: of the images, read when first asked for, so that
+    the urgency is decided before any model runs.
     """
 
     note: NoteReading

@@ -289,6 +289,22 @@ def test_a_denial_after_a_contact_is_the_patients(reader: Reader) -> None:
     assert {FEVER, VOMITING} <= {id_ for id_, f in found.items() if f.counts and not f.present}
 
 
+@pytest.mark.parametrize(
+    "note",
+    [
+        "A mother brings her 3-year-old son because of fever",
+        "a woman brings her daughter because of fever",
+        "father brought his son, fever since yesterday",
+    ],
+)
+def test_the_child_that_is_brought_is_the_patient(reader: Reader, note: str) -> None:
+    assert FEVER in present(reader, note)
+
+
+def test_the_fever_of_a_son_at_home_is_his(reader: Reader) -> None:
+    assert FEVER not in present(reader, "cough. Her son at home has fever")
+
+
 def test_non_denies_the_word_it_is_joined_to(reader: Reader) -> None:
     assert "AKZ:0000092" in absent(reader, "non-smoker, has a cough")  # smoking
     assert present(reader, "non-smoker, has a cough") == {COUGH}

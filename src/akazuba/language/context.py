@@ -25,6 +25,9 @@ from akazuba.language.tokens import Gap, Token
 from akazuba.language.triggers import Roles, Trigger, Triggers
 
 LONGEST_SENTENCE = 150  # words
+_BRINGS = frozenset({"bring", "brings", "bringing", "brought", "carries", "carried"})
+"""Who is brought is the patient: "a woman brings her daughter because of a rash"."""
+
 DOUBT_ENDS = frozenset({"or", "nor", "and"})
 Subject = Literal["patient", "family", "other"]
 
@@ -179,7 +182,8 @@ class _Sentence:
         word = self.tokens[place].word
         before = [token.word for token in self.tokens[max(self.begin, place - 3) : place]]
         after = [token.word for token in self.tokens[place + 1 : min(place + 5, self.end)]]
-        own_child = word in {"son", "daughter"} and (self._told or "my" in before[-2:])
+        brought = any(token.word in _BRINGS for token in self.tokens[self.begin : place])
+        own_child = word in {"son", "daughter"} and (self._told or brought or "my" in before[-2:])
         expecting = bool(before) and before[-1] in self.roles.expecting and "born" not in before
         if own_child or expecting or (after and after[0] == "of"):
             return False

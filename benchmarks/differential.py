@@ -43,8 +43,7 @@ from akazuba.errors import ArtefactError, CaseError
 from akazuba.knowledge.conditions import open_knowledge, verified_share
 from akazuba.knowledge.coverage import coverage
 from akazuba.language.reader import Reader
-from akazuba.ranking import Ranker, open_ranker
-from akazuba.records import RankQuery
+from akazuba.ranking import Ranker, RankQuery, open_ranker
 from akazuba.settings import from_environ
 from akazuba.training import measure
 

@@ -334,7 +334,7 @@ def test_urgency_is_decided_before_any_picture_is_read(box: Box, monkeypatch: py
             return sound(*arguments)
 
         monkeypatch.setattr(consult, name, noted)
-    assess(box, line_of({"id": "c", "note": "itchy spot", "images": [SKIN]}))
+    assess(box, line_of({"id": "c", "note": "itchy spot, T 38.2", "images": [SKIN]}))
     assert order == ["triage", "triage", "look"]  # with and without the numbers of the note
 
 

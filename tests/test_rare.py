@@ -14,8 +14,7 @@ from akazuba.errors import ArtefactError, CaseError
 from akazuba.knowledge import hpoa
 from akazuba.knowledge.conditions import open_knowledge
 from akazuba.knowledge.store import Store, open_store
-from akazuba.ranking import Ranker, read_query
-from akazuba.records import RankQuery
+from akazuba.ranking import Ranker, RankQuery, read_query
 from akazuba.terminology import Terminology, open_terminology, source_file
 
 MARFAN = "OMIM:154700"

@@ -193,7 +193,9 @@ def _answer(
     numbers = [f for f in coded_findings(noted, terms.label, terms.canonical) if f not in given]
     findings = (*given, *(f for f in numbers if f.present), *note.findings)
 
-    urgency = _more_urgent(*(triage(c, findings, note.understood, terms.ancestors) for c in (case, noted)))
+    urgency = triage(case, findings, note.understood, terms.ancestors)
+    if noted is not case:
+        urgency = _more_urgent(urgency, triage(noted, findings, note.understood, terms.ancestors))
     actions = first_actions(urgency)
     clock.lap("triage")
 

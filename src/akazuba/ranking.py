@@ -17,14 +17,54 @@ from akazuba.errors import CaseError
 from akazuba.knowledge.conditions import open_knowledge
 from akazuba.knowledge.store import Store, open_store
 from akazuba.language.reader import Reader
-from akazuba.records import Evidence, RankAnswer, RankedDisease, RankQuery
+from akazuba.records import Evidence, Name, Value
 from akazuba.settings import Settings
-from akazuba.terminology import Terminology, open_terminology
+from akazuba.terminology import Terminology, most_specific, open_terminology
 
 EXPLAINED = 3
 """Diseases that are shown with their evidence."""
 
 LEAST_LOG_LR = 0.05
+
+
+class RankQuery(msgspec.Struct, frozen=True):
+    """Findings to be ranked alone, without a consultation. Other fields of a line are left alone.
+
+    age_years, sex: taken and not used: neither moved the ranking of rare diseases (decision 9).
+    """
+
+    id: Name
+    observed: tuple[str, ...]
+    excluded: tuple[str, ...] = ()
+    age_years: float | None = None
+    sex: str | None = None
+
+    def with_excluded(self, ids: tuple[str, ...]) -> RankQuery:
+        return msgspec.structs.replace(self, excluded=self.excluded + ids)
+
+
+class RankedDisease(Value, frozen=True, omit_defaults=True):
+    id: str
+    name: str
+    probability: float
+    evidence: tuple[Evidence, ...] = ()
+
+
+class RankAnswer(Value, frozen=True, omit_defaults=True):
+    """differential: best first. unknown: ids of the query that the terminology does not know, left out.
+
+    abstained: nothing was ranked, with `why`. error: why the query could not be ranked; then nothing else
+    is there.
+    """
+
+    id: str
+    differential: tuple[RankedDisease, ...] = ()
+    none_of_these: float | None = None
+    unknown: tuple[str, ...] = ()
+    abstained: bool = False
+    why: str = ""
+    knowledge: str = ""
+    error: str = ""
 
 
 @dataclass(frozen=True)
@@ -103,7 +143,7 @@ class Ranker:
         if id_.startswith("HP:"):
             return [id_]
         above = [term for term in self.terminology.ancestors(id_) if term.startswith("HP:")]
-        return [t for t in above if not any(t in self.terminology.ancestors(o) for o in above if o != t)]
+        return most_specific(above, self.terminology.ancestors)
 
     def _evidence(self, ranking: RareRanking, row: int) -> tuple[Evidence, ...]:
         """What speaks for and against a disease, strongest first."""

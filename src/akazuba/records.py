@@ -440,46 +440,6 @@ class Assessment(Value, frozen=True):
     error: str | UnsetType = UNSET
 
 
-class RankQuery(msgspec.Struct, frozen=True):
-    """Findings to be ranked alone, without a consultation. Other fields of a line are left alone.
-
-    age_years, sex: taken and not used: neither moved the ranking of rare diseases (decision 9).
-    """
-
-    id: Name
-    observed: tuple[str, ...]
-    excluded: tuple[str, ...] = ()
-    age_years: float | None = None
-    sex: str | None = None
-
-    def with_excluded(self, ids: tuple[str, ...]) -> RankQuery:
-        return msgspec.structs.replace(self, excluded=self.excluded + ids)
-
-
-class RankedDisease(Value, frozen=True, omit_defaults=True):
-    id: str
-    name: str
-    probability: float
-    evidence: tuple[Evidence, ...] = ()
-
-
-class RankAnswer(Value, frozen=True, omit_defaults=True):
-    """differential: best first. unknown: ids of the query that the terminology does not know, left out.
-
-    abstained: nothing was ranked, with `why`. error: why the query could not be ranked; then nothing else
-    is there.
-    """
-
-    id: str
-    differential: tuple[RankedDisease, ...] = ()
-    none_of_these: float | None = None
-    unknown: tuple[str, ...] = ()
-    abstained: bool = False
-    why: str = ""
-    knowledge: str = ""
-    error: str = ""
-
-
 def json_schema(name: str) -> dict[str, object]:
     """JSON Schema (2020-12) of the document "case" or "assessment"."""
     document = {"case": (Case, CASE_VERSION), "assessment": (Assessment, ASSESSMENT_VERSION)}[name]

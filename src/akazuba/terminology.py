@@ -14,7 +14,7 @@ import re
 import sqlite3
 import sys
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from itertools import accumulate
@@ -258,6 +258,13 @@ def _insert(db: sqlite3.Connection, stanza: _Stanza) -> None:
 def kinds_of(id_: str, ancestors: Ancestors) -> frozenset[str]:
     """The finding and everything it is a kind of; a test's or a lab's id is a kind of nothing."""
     return ancestors(id_) | {id_} if id_.startswith(("HP:", "AKZ:")) else frozenset((id_,))
+
+
+def most_specific(ids: Iterable[str], ancestors: Ancestors) -> list[str]:
+    """Those that none of the others is a kind of, in the order given."""
+    given = list(ids)
+    implied = {above for id_ in given for above in ancestors(id_) if above != id_}
+    return [id_ for id_ in given if id_ not in implied]
 
 
 class Terminology:

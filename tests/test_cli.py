@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 import pytest
@@ -358,3 +359,14 @@ def test_questions_need_one_case(run, files: tuple[str, ...]) -> None:
     done = run("assess", *files, "--interactive", stdin='{"id": "a"}')
     assert done.exit_code == 2
     assert "error: --interactive: expected one file with one case" in done.stderr
+
+
+def test_a_fault_while_asking_is_shown_as_not_assessed(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> NoReturn:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("akazuba.consult.interview", broken)
+    done = run("assess", str(EXAMPLES / "child-mild-cough.json"), "--interactive")
+    assert done.exit_code == 1
+    assert "NOT ASSESSED" in done.stdout
+    assert "internal fault: expected an assessment, found ZeroDivisionError()" in done.stderr

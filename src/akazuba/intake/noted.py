@@ -9,6 +9,7 @@ import re
 
 import msgspec
 
+from akazuba.intake.slips import fahrenheit_to_celsius
 from akazuba.records import Case, Vitals
 
 _GAP = r"(?:\s*(?:\([a-z0-9]{1,6}\)|is|was|of|at|=|:|-|,|rate|the|reading|a)){0,3}\s*"
@@ -55,7 +56,7 @@ def with_noted_vitals(case: Case) -> Case:
 
 
 def _celsius(value: float) -> float:
-    return round((value - 32) / 1.8, 1) if value >= FAHRENHEIT_FROM else value
+    return round(fahrenheit_to_celsius(value), 1) if value >= FAHRENHEIT_FROM else value
 
 
 def _possible(name: str, value: float) -> bool:

@@ -40,12 +40,14 @@ from engine import shown
 
 from akazuba.consult import Box, columns_of
 from akazuba.errors import ArtefactError, CaseError
+from akazuba.guidelines.library import shipped
 from akazuba.knowledge.conditions import open_knowledge, verified_share
 from akazuba.knowledge.coverage import coverage
 from akazuba.language.reader import Reader
 from akazuba.ranking import Ranker, RankQuery, open_ranker
 from akazuba.settings import from_environ
 from akazuba.training import measure
+from akazuba.urgency import Desk
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 NEVER = 1e9
@@ -253,7 +255,7 @@ def text_box() -> Box:
     ranker = open_ranker(from_environ())
     columns = columns_of(open_knowledge().table, ranker.terminology.ancestors)
     nothing = ArtefactError("engine", "none", "none: only text is read here")
-    return Box(ranker.terminology, Reader(ranker.terminology), columns, "benchmark", nothing)
+    return Box(Desk(ranker.terminology, Reader(ranker.terminology), shipped()), columns, "benchmark", nothing)
 
 
 # --- figures ------------------------------------------------------------------------------------

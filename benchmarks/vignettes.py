@@ -147,6 +147,7 @@ def gold_of(name: str) -> dict[str, frozenset[str]]:
 def ranked(box: Box, vignette: Vignette) -> Ranking:
     """As a consultation ranks, without setting or images."""
     case = with_noted_vitals(Case(vignette.id, vignette.patient, vignette.note[:NOTE_MAX_CHARACTERS]))
-    measured = coded_findings(case, box.terminology.label, box.terminology.canonical)
-    findings = (*measured, *box.reader.read(vignette.note, "en").findings)
+    terms = box.desk.terminology
+    measured = coded_findings(case, terms.label, terms.canonical)
+    findings = (*measured, *box.desk.reader.read(vignette.note, "en").findings)
     return rank(box.columns, findings, vignette.patient, Setting(), ())

@@ -23,14 +23,10 @@ from akazuba.diagnosis.engine import Engine, Reading, open_engine
 from akazuba.diagnosis.evidence import Columns, columns_of, pooled
 from akazuba.diagnosis.questions import Question, ask_next
 from akazuba.errors import ArtefactError, CaseError
-from akazuba.guidelines.plan import first_actions
-from akazuba.guidelines.triage import editions, triage
+from akazuba.guidelines.triage import editions
 from akazuba.imaging import look
 from akazuba.intake.cases import CaseLine
-from akazuba.intake.coded import coded_findings
-from akazuba.intake.noted import with_noted_vitals
 from akazuba.knowledge.conditions import open_knowledge, origin
-from akazuba.language.reader import Reader
 from akazuba.records import (
     Assessment,
     Case,
@@ -39,10 +35,9 @@ from akazuba.records import (
     Provenance,
     ReportedFinding,
     TestResult,
-    Triage,
 )
 from akazuba.settings import Settings
-from akazuba.terminology import Terminology, open_terminology
+from akazuba.urgency import Desk, decide, open_desk
 
 QUESTIONS = 3
 """Shown with an assessment; `interview` asks one after another."""
@@ -58,8 +53,7 @@ Answer = Literal["yes", "no", "unknown", "stop"]
 class Box:
     """What one consultation needs. engine: why there is none, when its files cannot be trusted."""
 
-    terminology: Terminology
-    reader: Reader
+    desk: Desk
     columns: Columns
     software: str
     engine: Engine | ArtefactError
@@ -68,12 +62,13 @@ class Box:
 def open_box(settings: Settings) -> Box:
     """Opens everything that a consultation needs; slow once (a fraction of a second), then reused.
 
-    Raises ArtefactError when the terminology or the knowledge cannot be opened.
+    Raises ArtefactError when the terminology, the knowledge or a guideline cannot be opened, InputError for a
+    local overlay that cannot be used.
     """
-    terminology = open_terminology(settings.home)
-    columns = columns_of(open_knowledge().table, terminology.ancestors)
+    desk = open_desk(settings)
+    columns = columns_of(open_knowledge().table, desk.terminology.ancestors)
     software = f"akazuba {version('akazuba')}"
-    return Box(terminology, Reader(terminology), columns, software, _engine(settings, columns.table))
+    return Box(desk, columns, software, _engine(settings, columns.table))
 
 
 def _engine(settings: Settings, knowledge: KnowledgeTable) -> Engine | ArtefactError:
@@ -151,16 +146,6 @@ def _with_answer(case: Case, question: Question, *, present: bool) -> Case:
     return msgspec.structs.replace(case, findings=(*case.findings, found))
 
 
-def _more_urgent(given: Triage, noted: Triage) -> Triage:
-    """Numbers in a note may raise the urgency; a normal one makes nobody safe."""
-    order = ("red", "yellow")
-    if noted.level in order and (
-        given.level not in order or order.index(noted.level) < order.index(given.level)
-    ):
-        return noted
-    return given
-
-
 @dataclass(frozen=True)
 class _Heard:
     """What stays while questions are answered. readings: of the images, read when first asked for, so that
@@ -172,7 +157,7 @@ class _Heard:
 
 
 def _heard(box: Box, line: CaseLine, case: Case, heatmaps: Path | None, clock: _Clock) -> _Heard:
-    note = box.reader.read(case.note, case.language)
+    note = box.desk.reader.read(case.note, case.language)
     clock.lap("language")
 
     @cache
@@ -187,29 +172,21 @@ def _heard(box: Box, line: CaseLine, case: Case, heatmaps: Path | None, clock: _
 def _answer(
     box: Box, line: CaseLine, case: Case, heard: _Heard, unanswered: frozenset[str], clock: _Clock
 ) -> tuple[Assessment, tuple[Question, ...]]:
-    terms, note = box.terminology, heard.note
-    noted = with_noted_vitals(case) if note.understood else case
-    given = coded_findings(case, terms.label, terms.canonical)
-    numbers = [f for f in coded_findings(noted, terms.label, terms.canonical) if f not in given]
-    findings = (*given, *(f for f in numbers if f.present), *note.findings)
-
-    urgency = triage(case, findings, note.understood, terms.ancestors)
-    if noted is not case:
-        urgency = _more_urgent(urgency, triage(noted, findings, note.understood, terms.ancestors))
-    actions = first_actions(urgency)
-    clock.lap("triage")
+    note = heard.note
+    decided = decide(box.desk, case, note)
+    findings = decided.findings
+    clock.lap("guidelines")
 
     readings = heard.readings()
     evidence = pooled([reading.evidence for reading in readings if reading.evidence])
-    normal = (f for f in numbers if not f.present)
-    ranking = rank(box.columns, (*findings, *normal), case.patient, case.setting, evidence)
+    ranking = rank(box.columns, (*findings, *decided.normal), case.patient, case.setting, evidence)
     tests = case.setting.tests_available
     questions = ask_next(box.columns, ranking.posterior, findings, QUESTIONS, unanswered, tests)
     clock.lap("differential")
 
     assessment = Assessment(
         case_id=case.id,
-        triage=urgency,
+        triage=decided.triage,
         findings=findings,
         note_unread=None if note.understood or not case.note.strip() else note.why,
         differential=ranking.candidates,
@@ -220,13 +197,14 @@ def _answer(
         images=tuple(reading.image for reading in readings),
         token_attribution=next((r.token_attribution for r in readings if r.token_attribution), ()),
         ask_next=tuple(question.words for question in questions),
-        plan=actions,
+        plan=decided.plan,
+        protocols=decided.care.protocols,
         narrative=None,
         provenance=Provenance(
             input_sha256=line.input_sha256,
             models=box.engine.digests if isinstance(box.engine, Engine) else {},
-            knowledge=f"{origin(box.columns.table)}; {terms.version}",
-            guidelines=editions(),
+            knowledge=f"{origin(box.columns.table)}; {box.desk.terminology.version}",
+            guidelines=(*editions(), *box.desk.library.editions(decided.care.protocols)),
             software=box.software,
             not_read=line.ignored,
         ),

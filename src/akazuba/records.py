@@ -133,6 +133,10 @@ class Case(Value, frozen=True):
     allergies: tuple[Name, ...] = ()
     conditions: tuple[Name, ...] = ()
     gestational_age_weeks: Annotated[float, Meta(ge=0, le=45)] | None = None
+    answers: Annotated[
+        Mapping[Name, str | float | bool],
+        Meta(description="answers to questions of guidelines that have no field here, by the input's name"),
+    ] = {}
     date: IsoDate | None = None
     setting: Setting = Setting()
 
@@ -383,7 +387,14 @@ class TokenWeight(Value, frozen=True):
 
 
 class Action(Value, frozen=True):
-    """One step of the plan with the clause that asks for it."""
+    """One step of the plan with the clause that asks for it.
+
+    action: what to do, in words, or a verb (start, test, refer …) with its object in `what`.
+    dose: worked out for this patient; None where there is none or where it must not be given: `withheld` says
+    why, `needs` names what has to be assessed first, `check_first` what to look at before giving it.
+    in_days, date: when it is due. page: "" unless the guideline's text was opened (`source`).
+    overlay: what a local rule changed here.
+    """
 
     action: str
     guideline: str
@@ -391,6 +402,54 @@ class Action(Value, frozen=True):
     clause: str
     review: str
     dose: str | None = None
+    what: str = ""
+    for_days: float | None = None
+    in_days: float | None = None
+    date: IsoDate | None = None
+    tell: str = ""
+    withheld: tuple[str, ...] = ()
+    check_first: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+    page: str = ""
+    source: str = ""
+    because: Mapping[str, str] = {}
+    overlay: tuple[str, ...] = ()
+
+
+class RuleFired(Value, frozen=True):
+    """A row of a decision table that fired. because: the values that fired it; gives: what it says.
+
+    overlay: what a local rule changed in the row.
+    """
+
+    table: str
+    row: str
+    clause: str
+    page: str
+    says: str
+    because: Mapping[str, str]
+    gives: Mapping[str, str]
+    overlay: str = ""
+
+
+class Missing(Value, frozen=True):
+    """An input that nobody assessed, how to ask for it, and what it could change."""
+
+    input: str
+    question: str
+    could_change: tuple[str, ...]
+
+
+class Protocol(Value, frozen=True):
+    """What one guideline answers for a case. undecided: what is not decided, and what it may still be."""
+
+    id: str
+    title: str
+    edition: str
+    review: str
+    answers: Mapping[str, str]
+    undecided: Mapping[str, str] = {}
+    missing: tuple[Missing, ...] = ()
 
 
 class Narrative(Value, frozen=True):
@@ -434,9 +493,20 @@ class Assessment(Value, frozen=True):
     token_attribution: tuple[TokenWeight, ...] | UnsetType = UNSET
     ask_next: tuple[str, ...] | UnsetType = UNSET
     plan: tuple[Action, ...] | UnsetType = UNSET
+    protocols: tuple[Protocol, ...] | UnsetType = UNSET
     narrative: Narrative | UnsetType | None = UNSET
     provenance: Provenance | UnsetType = UNSET
     timings_ms: Mapping[str, float] | UnsetType = UNSET
+    error: str | UnsetType = UNSET
+
+
+class Urgency(Value, frozen=True):
+    """How urgent one case is, and nothing else. A case that failed has `error` instead of the rest."""
+
+    case_id: str
+    triage: Triage | UnsetType = UNSET
+    plan: tuple[Action, ...] | UnsetType = UNSET
+    note_unread: str | UnsetType | None = UNSET
     error: str | UnsetType = UNSET
 
 

@@ -18,7 +18,18 @@ import click
 import msgspec
 from msgspec import UNSET
 
-from akazuba.records import Assessment, Candidate, Evidence, Finding, ImageReading, QualityProblem, Triage
+from akazuba.records import (
+    Action,
+    Assessment,
+    Candidate,
+    Evidence,
+    Finding,
+    ImageReading,
+    Protocol,
+    QualityProblem,
+    Triage,
+    Urgency,
+)
 
 WIDTH = 100
 LEVELS = {
@@ -27,6 +38,9 @@ LEVELS = {
     "green": ("GREEN: no sign of urgency found", "black", "green"),
     "unassessed": ("NOT ASSESSED: urgency unknown, treat as urgent until assessed", "white", "magenta"),
 }
+MOST_ASKED = 4
+"""Questions of one guideline that are shown."""
+
 SHADES = " ░▒▓█"
 FAILED_CHECKS = ("unreadable", "engine", "heatmap")
 """Checks of an image whose failing is a failure of the work, unlike a photo that is too dark."""
@@ -78,7 +92,8 @@ def readable(assessment: Assessment) -> str:
         title,
         _urgency(assessment.triage),
         _note(assessment.note_unread or ""),
-        _plan(assessment),
+        _plan(assessment.plan or ()),
+        *(_protocol(protocol) for protocol in assessment.protocols or ()),
         _noted(assessment.findings or ()),
         _differential(assessment),
         *(_image(image) for image in assessment.images or ()),
@@ -87,6 +102,21 @@ def readable(assessment: Assessment) -> str:
         _footer(assessment),
     ]
     return "\n".join(section for section in sections if section) + "\n"
+
+
+def urgency_line(urgency: Urgency) -> bytes:
+    """As `json_line`."""
+    return harmless(msgspec.json.encode(urgency).decode()).encode()
+
+
+def urgency_text(urgency: Urgency) -> str:
+    urgency = msgspec.convert(_on_one_line(msgspec.to_builtins(urgency)), Urgency)
+    title = click.style(_wrapped(f" {urgency.case_id} ", " "), bold=True, reverse=True)
+    if urgency.triage is UNSET:
+        return "\n".join([title, _level("unassessed"), _wrapped(f"    - {urgency.error}", "      ")]) + "\n"
+    sections = [title, _urgency(urgency.triage), _note(urgency.note_unread or ""), _plan(urgency.plan or ())]
+    review = click.style(f"  {urgency.triage.review.capitalize()}.", dim=True)
+    return "\n".join(section for section in (*sections, review) if section) + "\n"
 
 
 def _on_one_line(value: object) -> object:
@@ -122,11 +152,39 @@ def _note(why_unread: str) -> str:
     return click.style(_wrapped(text, "    "), bold=True)
 
 
-def _plan(assessment: Assessment) -> str:
-    steps = assessment.plan or ()
-    return _listed(
-        "DO", [f"{step.action}  [{step.guideline}, {step.edition}, {step.clause}]" for step in steps]
-    )
+def _plan(actions: Sequence[Action]) -> str:
+    return "\n".join(["  DO", *(line for action in actions for line in _action(action))]) if actions else ""
+
+
+def _action(action: Action) -> list[str]:
+    """One action with its clause, and under it what must be seen before it is done."""
+    words = f"{action.action} {action.what}".strip() + (f": {action.dose}" if action.dose else "")
+    if action.in_days is not None:
+        words += f", in {action.in_days:g} days" + (f" ({action.date})" if action.date else "")
+    place = f"{action.clause}, page {action.page}" if action.page else action.clause
+    lines = [_wrapped(f"    - {words}  [{action.guideline}, {action.edition}, {place}]", "      ")]
+    lines += [
+        click.style(_wrapped(f"      DO NOT GIVE: {why}", "        "), bold=True) for why in action.withheld
+    ]
+    lines += [_wrapped(f"      check first: {what}", "        ") for what in action.check_first]
+    lines += [_wrapped(f"      changed by local rules: {what}", "        ") for what in action.overlay]
+    if action.tell:
+        lines.append(_wrapped(f"      tell the patient: {action.tell}", "        "))
+    return lines
+
+
+def _protocol(protocol: Protocol) -> str:
+    """What a guideline answers, and what it would have to know."""
+    said = [f"{name.replace('_', ' ')}: {value}" for name, value in protocol.answers.items() if value]
+    said += [f"{name.replace('_', ' ')}: not decided ({span})" for name, span in protocol.undecided.items()]
+    if not said and not protocol.missing:
+        return ""
+    lines = [_wrapped(f"  {protocol.title.upper()} ({protocol.edition}): {'; '.join(said)}", "    ")]
+    if protocol.missing:
+        asked = "; ".join(missing.question for missing in protocol.missing[:MOST_ASKED])
+        more = len(protocol.missing) - MOST_ASKED
+        lines.append(_wrapped(f"    ask: {asked}{f' and {more} more' if more > 0 else ''}", "      "))
+    return "\n".join(lines)
 
 
 def _noted(findings: Iterable[Finding]) -> str:

@@ -17,11 +17,13 @@ class Settings:
     threads: processor threads that the models may use (`AKAZUBA_THREADS`, default 2).
     engine: size of the image engine, full, student or tiny, or the path of a folder (`AKAZUBA_ENGINE`);
     "" (the default) lets the box measure at its first start which one it can carry.
+    overlays: files of local rules that change guidelines (`AKAZUBA_OVERLAYS`, with `:` between them).
     """
 
     home: Path
     threads: int = 2
     engine: str = ""
+    overlays: tuple[Path, ...] = ()
 
 
 def from_environ(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -39,6 +41,7 @@ def from_environ(environ: Mapping[str, str] = os.environ) -> Settings:
         home=folder,
         threads=_threads(environ.get("AKAZUBA_THREADS", "2")),
         engine=_engine(environ.get("AKAZUBA_ENGINE", "")),
+        overlays=tuple(Path(name) for name in environ.get("AKAZUBA_OVERLAYS", "").split(":") if name),
     )
 
 

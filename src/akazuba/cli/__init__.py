@@ -22,9 +22,11 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from akazuba.cli.guideline import guideline
 from akazuba.cli.knowledge import knowledge
 from akazuba.cli.ranking import rank
 from akazuba.cli.shared import FAILED, UNUSABLE, as_text, errors_shown, fail, show
+from akazuba.cli.urgency import growth, triage
 from akazuba.errors import AkazubaError, InputError, why_not_opened
 
 if TYPE_CHECKING:
@@ -270,5 +272,8 @@ def model_benchmark(as_json: bool, runs: int) -> None:
     show(json.dumps(facts) if as_json else as_text(facts))
 
 
+main.add_command(guideline)
 main.add_command(knowledge)
 main.add_command(rank)
+main.add_command(triage)
+main.add_command(growth)

@@ -1,0 +1,153 @@
+"""`akazuba guideline`: the protocols of the box, and their answers."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from akazuba.cli.shared import FAILED, errors_shown, show
+from akazuba.errors import InputError
+
+if TYPE_CHECKING:
+    from akazuba.guidelines.library import Library
+    from akazuba.guidelines.run import Patient
+    from akazuba.guidelines.values import Scalar
+
+OVERLAYS = click.option(
+    "--overlay",
+    "overlays",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Local rules (JSON); may be repeated.",
+)
+
+
+@click.group()
+def guideline() -> None:
+    """The guidelines that the box follows, clause by clause.
+
+    Example: akazuba guideline list
+    """
+
+
+@guideline.command("list")
+@click.option("--json", "as_json", is_flag=True)
+@OVERLAYS
+def list_(as_json: bool, overlays: Sequence[Path]) -> None:
+    """List the guidelines, with edition, review state and the share of clauses whose text was opened.
+
+    Example: akazuba guideline list --json
+    """
+    from akazuba.guidelines.describe import summaries, summary_table
+
+    with errors_shown():
+        rows = summaries(_library(overlays))
+    show(json.dumps(rows) if as_json else summary_table(rows))
+
+
+@guideline.command("show")
+@click.argument("id_", metavar="ID")
+@click.option("--json", "as_json", is_flag=True)
+@OVERLAYS
+def show_(id_: str, as_json: bool, overlays: Sequence[Path]) -> None:
+    """Show one guideline: clauses, questions, tables, notes.
+
+    Example: akazuba guideline show news2
+    """
+    from akazuba.guidelines.describe import description, readable
+
+    with errors_shown():
+        found = _library(overlays).get(id_)
+    show(json.dumps(description(found)) if as_json else readable(found))
+
+
+@guideline.command("run")
+@click.argument("id_", metavar="ID")
+@click.argument("file", required=False)
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="One value; may be repeated.")
+@click.option("--json", "as_json", is_flag=True)
+@click.option("--trace", is_flag=True, help="Every row of every table, with what each cell said.")
+@OVERLAYS
+def run(
+    id_: str, file: str | None, settings: Sequence[str], as_json: bool, trace: bool, overlays: Sequence[Path]
+) -> None:
+    """Run one guideline over a case file, over values given with --set, or both (--set wins).
+
+    Example: akazuba guideline run news2 --set respiratory_rate=26 --set pulse=112 --json
+    """
+    from akazuba.guidelines.describe import answer, answer_text, traced
+    from akazuba.guidelines.run import NOBODY_KNOWN
+
+    with errors_shown():
+        library = _library(overlays)
+        found = library.get(id_)
+        pairs = [_pair(text) for text in settings]
+        if len(dict(pairs)) != len(pairs):
+            raise InputError("--set", "each name once", ", ".join(name for name, _ in pairs))
+        given = library.parsed(dict(pairs), found)
+        patient = NOBODY_KNOWN
+        if file is not None:
+            read, patient = _from_case(library, file)
+            given = {**{name: value for name, value in read.items() if name in found.inputs}, **given}
+        result = library.run(found, given, patient)
+        facts = answer(result)
+        if trace:
+            facts["trace"] = traced(found, library.values(given, found))
+    show(json.dumps(facts) if as_json else answer_text(result, facts.get("trace")))
+
+
+@guideline.command("check")
+@click.argument("ids", nargs=-1, metavar="[ID…]")
+@click.option("--json", "as_json", is_flag=True)
+@click.option(
+    "--openehr", type=click.Path(path_type=Path), help="Published cases of openEHR's guidelines (.jsonl.gz)."
+)
+def check(ids: Sequence[str], as_json: bool, openehr: Path | None) -> None:
+    """Run every conformance row of the guidelines (all, or those named).
+
+    Example: akazuba guideline check news2
+    """
+    from akazuba.guidelines.describe import checks, checks_text
+
+    with errors_shown():
+        report = checks(_library(()), ids, openehr)
+    show(json.dumps(report) if as_json else checks_text(report))
+    sys.exit(0 if report["agrees"] else FAILED)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip() or not value.strip():
+        raise InputError("--set", "NAME=VALUE", repr(text))
+    return name.strip(), value.strip()
+
+
+def _from_case(library: Library, file: str) -> tuple[dict[str, Scalar], Patient]:
+    """What the one case of a file says of the inputs, its note included."""
+    from akazuba.guidelines.care import patient_of
+    from akazuba.guidelines.case_values import values_of
+    from akazuba.intake.cases import read_cases
+    from akazuba.settings import from_environ
+    from akazuba.urgency import open_desk, understood
+
+    desk = open_desk(from_environ())
+    lines = list(islice(read_cases(file), 2))
+    if len(lines) != 1:
+        raise InputError(file, "one case", f"{len(lines)} or more")
+    if lines[0].case is None:
+        raise lines[0].error or InputError(file, "a case", "none")
+    case = lines[0].case
+    noted, findings, _ = understood(desk, case, desk.reader.read(case.note, case.language))
+    return values_of(library.all_inputs, noted, findings, desk.terminology.ancestors), patient_of(noted)
+
+
+def _library(overlays: Sequence[Path]) -> Library:
+    from akazuba.guidelines.library import open_library
+
+    return open_library(overlays)

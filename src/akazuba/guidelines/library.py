@@ -1,0 +1,303 @@
+"""All guidelines of the box, opened once: the folders of `library/`, their shared inputs, the formulary."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from akazuba.errors import AkazubaError, ArtefactError, InputError
+from akazuba.guidelines.formulas import Formula, parse_formula
+from akazuba.guidelines.guideline import Computed, Guideline, read_folder, read_guideline, rows_of
+from akazuba.guidelines.inputs import Input, by_any_name, read_inputs
+from akazuba.guidelines.medicines import TIMES_A_DAY, Formulary, read_formulary
+from akazuba.guidelines.run import ACTIONS, GIVEN, NOBODY_KNOWN, Patient, Result, run
+from akazuba.guidelines.tables import Row, Table
+from akazuba.guidelines.values import Scalar, Value
+from akazuba.records import Action, Protocol
+from akazuba.records import Value as Record
+
+LIBRARY = Path(__file__).parent / "library"
+
+
+class Change(Record, frozen=True):
+    """One cell of a guideline's table, replaced. column: its header, such as `then amount`."""
+
+    guideline: str
+    file: str
+    row: str
+    column: str
+    value: str
+    why: Annotated[str, Meta(min_length=3)]
+
+
+class Stock(Record, frozen=True):
+    """A medicine that the place has or has not. instead: what to do without it, in words."""
+
+    medicine: str
+    available: bool
+    instead: str = ""
+    why: str = ""
+
+
+class Overlay(Record, frozen=True):
+    """What one country or site does otherwise; the guideline itself stays as it is."""
+
+    id: Annotated[str, Meta(pattern=r"^[a-z0-9-]+$")]
+    title: Annotated[str, Meta(min_length=3)]
+    issued_by: Annotated[str, Meta(min_length=2)]
+    changes: tuple[Change, ...] = ()
+    stock: tuple[Stock, ...] = ()
+
+
+@dataclass(frozen=True)
+class Library:
+    """guidelines: as they hold here. published: those that an overlay changed, as they were published."""
+
+    inputs: Mapping[str, Input]
+    derived: Mapping[str, Formula]
+    formulary: Formulary
+    guidelines: Mapping[str, Guideline]
+    published: Mapping[str, Guideline]
+    overlays: tuple[Overlay, ...]
+
+    def get(self, id_: str) -> Guideline:
+        """Raises InputError for an unknown id."""
+        if id_ not in self.guidelines:
+            raise InputError("guideline", "one of " + ", ".join(self.guidelines), repr(id_))
+        return self.guidelines[id_]
+
+    @cached_property
+    def all_inputs(self) -> Mapping[str, Input]:
+        """The shared inputs and those of single guidelines."""
+        return {**self.inputs, **{k: v for g in self.guidelines.values() for k, v in g.inputs.items()}}
+
+    def editions(self, protocols: Iterable[Protocol]) -> tuple[str, ...]:
+        """What is printed in an assessment's provenance for the guidelines that it used."""
+        used = [self.guidelines[protocol.id].about for protocol in protocols]
+        overlays = (f"overlay {overlay.title} ({overlay.issued_by})" for overlay in self.overlays)
+        return (*(f"{about.title} ({about.publisher}; {about.edition})" for about in used), *overlays)
+
+    def values(self, given: Mapping[str, Scalar], guideline: Guideline | None = None) -> dict[str, Value]:
+        """Every input, as given, else computed from what is given, else unassessed.
+
+        Raises InputError for a value that is none of an input's.
+        """
+        inputs = {**self.inputs, **(guideline.inputs if guideline else {})}
+        found: dict[str, Value] = {name: item.unassessed for name, item in inputs.items()}
+        found |= {name: inputs[name].checked(value) for name, value in given.items() if name in inputs}
+        for name, formula in self.derived.items():
+            if name not in given and (computed := formula.value(found)) is not None:
+                found[name] = computed
+        return found
+
+    def parsed(self, settings: Mapping[str, str], guideline: Guideline | None = None) -> dict[str, Scalar]:
+        """Values as typed, by name or alias. Raises InputError for an unknown name or an unusable value."""
+        known = by_any_name({**self.inputs, **(guideline.inputs if guideline else {})}.values())
+        found: dict[str, Scalar] = {}
+        for name, text in settings.items():
+            if name not in known:
+                names = ", ".join(sorted(guideline.inputs)) if guideline else "an input of inputs.csv"
+                raise InputError(f"--set {name}", f"one of {names}", repr(name))
+            if known[name].name in found:
+                raise InputError(f"--set {name}", "each input once", f"{known[name].name} twice")
+            found[known[name].name] = known[name].parsed(text)
+        return found
+
+    def run(
+        self, guideline: Guideline, given: Mapping[str, Scalar], patient: Patient = NOBODY_KNOWN
+    ) -> Result:
+        """Runs a guideline; what an overlay changed in the plan says so. Raises InputError like `run.run`."""
+        values = self.values(given, guideline)
+        result = run(guideline, values, self.formulary, patient)
+        result = replace(result, plan=tuple(self._in_stock(planned) for planned in result.plan))
+        if guideline.id not in self.published:
+            return result
+        before = {_gist(p) for p in run(self.published[guideline.id], values, self.formulary, patient).plan}
+        titles = tuple(
+            f"{overlay.title} ({overlay.issued_by})"
+            for overlay in self.overlays
+            if any(change.guideline == guideline.id for change in overlay.changes)
+        )
+        plan = tuple(
+            planned
+            if planned.overlay or _gist(planned) in before
+            else msgspec.structs.replace(planned, overlay=titles)
+            for planned in result.plan
+        )
+        return replace(result, plan=plan)
+
+    def _in_stock(self, planned: Action) -> Action:
+        if planned.action not in GIVEN:
+            return planned
+        for overlay in self.overlays:
+            for stock in overlay.stock:
+                if stock.medicine == planned.what and not stock.available:
+                    says = f"not in stock here; {stock.instead or 'refer, or send for it'} ({overlay.title})"
+                    return msgspec.structs.replace(planned, overlay=(*planned.overlay, says))
+        return planned
+
+
+def _gist(planned: Action) -> tuple[object, ...]:
+    return planned.action, planned.what, planned.dose, planned.for_days, planned.in_days, planned.tell
+
+
+@cache
+def shipped() -> Library:
+    """The guidelines inside the package, without an overlay. Raises ArtefactError like `open_library`."""
+    return open_library()
+
+
+def open_library(overlays: Sequence[Path] = (), folder: Path = LIBRARY) -> Library:
+    """Reads and checks every guideline.
+
+    Raises ArtefactError, for an overlay InputError, that names the file and the row.
+    """
+    shared = read_inputs(_text(folder / "inputs.csv"), "inputs.csv")
+    kinds = {name: item.kind for name, item in shared.items()}
+    derived = _derived(_text(folder / "derived.csv"), shared)
+    names = ("medicines.csv", "cautions.csv", "interactions.csv")
+    formulary = read_formulary({name: rows_of(_text(folder / name), name) for name in names}, kinds)
+    texts = {path.name: read_folder(path) for path in sorted(folder.iterdir()) if path.is_dir()}
+    published = {name: read_guideline(files, name, shared, derived) for name, files in texts.items()}
+    for guideline in published.values():
+        _refuse_unsound_plans(guideline, formulary)
+    read = tuple(_overlay(path) for path in overlays)
+    here = dict(published)
+    for overlay in read:
+        for change in overlay.changes:
+            here[change.guideline] = _changed(here, change, overlay, shared, derived)
+    for name, guideline in here.items():
+        if guideline is not published[name]:
+            _refuse_unsound_plans(guideline, formulary)
+    _refuse_two_meanings(here.values())
+    changed = {name: published[name] for name in here if here[name] is not published[name]}
+    return Library(shared, derived, formulary, here, changed, read)
+
+
+def _refuse_two_meanings(guidelines: Iterable[Guideline]) -> None:
+    seen: dict[str, tuple[str, Input]] = {}
+    for guideline in guidelines:
+        for name, item in guideline.inputs.items():
+            other, first = seen.setdefault(name, (guideline.id, item))
+            if first != item:
+                raise ArtefactError(
+                    f"{guideline.id}/inputs.csv, {name}", f"what it means in {other}", "another"
+                )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ArtefactError(path.name, "a file of the guideline library", str(problem)) from problem
+
+
+def _derived(text: str, shared: Mapping[str, Input]) -> dict[str, Formula]:
+    kinds = {name: item.kind for name, item in shared.items()}
+    found: dict[str, Formula] = {}
+    for row in rows_of(text, "derived.csv"):
+        item = f"derived.csv, {row['name']}"
+        if row["name"] not in shared or row["name"] in found:
+            raise ArtefactError(item, "a shared input, once", "none or a repeated one")
+        try:
+            formula = parse_formula(row["formula"], kinds)
+        except ValueError as problem:
+            raise ArtefactError(item, "a formula of shared inputs", str(problem)) from problem
+        if formula.kind != shared[row["name"]].kind:
+            raise ArtefactError(item, shared[row["name"]].kind, formula.kind)
+        found[row["name"]] = formula
+    return found
+
+
+def _refuse_unsound_plans(guideline: Guideline, formulary: Formulary) -> None:
+    for table in guideline.tables:
+        if table.is_plan:
+            for row in table.rows:
+                if fault := _plan_fault(table, row, formulary):
+                    raise ArtefactError(f"{guideline.id}/{table.file}, row {row.id}", *fault)
+
+
+def _plan_fault(table: Table, row: Row, formulary: Formulary) -> tuple[str, str] | None:
+    """What is wrong with a row of a plan: what was expected and what was found."""
+    then = {name: cell for name, cell in row.then.items() if not isinstance(cell, Formula)}
+    action, what = then.get("action"), then.get("what")
+    if action is None:
+        return ("an action", "none") if table.policy == "collect" else None
+    faults = {
+        f"an action of {', '.join(ACTIONS)}": action not in ACTIONS and repr(action),
+        "something in column 'then what'": "what" not in row.then and "none",
+        f"a frequency of {', '.join(TIMES_A_DAY)}": "amount" in row.then
+        and then.get("frequency") not in TIMES_A_DAY
+        and repr(then.get("frequency")),
+        f"{what} in {then.get('unit')} with its maximum in medicines.csv": "amount" in row.then
+        and (what, then.get("unit")) not in formulary.medicines
+        and "none",
+    }
+    return next(((expected, found) for expected, found in faults.items() if found), None)
+
+
+def _overlay(path: Path) -> Overlay:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Overlay)
+    except OSError as problem:
+        raise InputError(str(path), "an overlay file", problem.strerror or str(problem)) from problem
+    except msgspec.DecodeError as problem:
+        raise InputError(str(path), "an overlay (JSON)", str(problem)) from problem
+
+
+def _changed(
+    here: Mapping[str, Guideline],
+    change: Change,
+    overlay: Overlay,
+    shared: Mapping[str, Input],
+    derived: Mapping[str, Formula],
+) -> Guideline:
+    """The guideline with one cell replaced, checked as if it had been published so."""
+    item = (
+        f"overlay {overlay.id}, {change.guideline}/{change.file}, row {change.row}, column {change.column!r}"
+    )
+    if change.guideline not in here:
+        raise InputError(item, "a guideline that is installed", change.guideline)
+    old = here[change.guideline]
+    rows = rows_of(old.texts[change.file], change.file) if change.file in old.texts else []
+    key = "name" if change.file == "formulas.csv" else "row"
+    if change.column != "formula" and not change.column.startswith(("if ", "then ")):
+        raise InputError(item, "a column 'if …', 'then …' or 'formula'", change.column)
+    if not any(row.get(key) == change.row and change.column in row for row in rows):
+        raise InputError(item, "a cell of the guideline", "none there")
+    for row in rows:
+        if row.get(key) == change.row:
+            row[change.column] = change.value
+    texts = {**old.texts, change.file: as_csv(rows)}
+    try:
+        new = read_guideline(texts, change.guideline, shared, derived)
+    except AkazubaError as problem:
+        raise InputError(item, "a value with which the guideline is sound", str(problem)) from problem
+    says = f"{overlay.title} ({overlay.issued_by}): {change.why}"
+    marked = {(t.file, r.id): r.changed for t in old.tables for r in t.rows if r.changed}
+    marked[change.file, change.row] = says
+    steps = tuple(
+        step
+        if isinstance(step, Computed)
+        else replace(
+            step, rows=tuple(replace(row, changed=marked.get((step.file, row.id), "")) for row in step.rows)
+        )
+        for step in new.steps
+    )
+    return replace(new, steps=steps)
+
+
+def as_csv(rows: Sequence[Mapping[str, str]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

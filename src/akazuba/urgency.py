@@ -1,0 +1,118 @@
+"""How urgent one case is and what the guidelines say: no model, no knowledge of diseases, a few milliseconds.
+
+The charts decide first; numbers in the note and the scores of guidelines may only raise the urgency.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from akazuba.errors import CaseError
+from akazuba.guidelines.care import Care, care_for, raised
+from akazuba.guidelines.case_values import values_of
+from akazuba.guidelines.library import Library, open_library
+from akazuba.guidelines.plan import first_actions
+from akazuba.guidelines.triage import triage
+from akazuba.intake.cases import CaseLine, read_cases
+from akazuba.intake.coded import coded_findings
+from akazuba.intake.noted import with_noted_vitals
+from akazuba.language.reader import Reader
+from akazuba.records import Action, Case, Finding, NoteReading, Triage, Urgency
+from akazuba.settings import Settings
+from akazuba.terminology import Terminology, open_terminology
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What deciding the urgency needs."""
+
+    terminology: Terminology
+    reader: Reader
+    library: Library
+
+
+@dataclass(frozen=True)
+class Decided:
+    """findings: of the case, its numbers and its note. normal: findings that a normal number rules out.
+
+    case: with the vital signs that only the note holds.
+    """
+
+    case: Case
+    findings: tuple[Finding, ...]
+    normal: tuple[Finding, ...]
+    triage: Triage
+    care: Care
+
+    @property
+    def plan(self) -> tuple[Action, ...]:
+        return (*first_actions(self.triage), *self.care.plan)
+
+
+def open_desk(settings: Settings) -> Desk:
+    """Raises ArtefactError when terminology or guidelines cannot be trusted, InputError for an overlay."""
+    terminology = open_terminology(settings.home)
+    return Desk(terminology, Reader(terminology), open_library(settings.overlays))
+
+
+def understood(
+    desk: Desk, case: Case, note: NoteReading
+) -> tuple[Case, tuple[Finding, ...], tuple[Finding, ...]]:
+    """The case with the numbers of its note, all findings, and those that a normal number rules out.
+
+    Raises CaseError for a finding or test with two answers.
+    """
+    terms = desk.terminology
+    noted = with_noted_vitals(case) if note.understood else case
+    given = coded_findings(case, terms.label, terms.canonical)
+    numbers = [f for f in coded_findings(noted, terms.label, terms.canonical) if f not in given]
+    findings = (*given, *(f for f in numbers if f.present), *note.findings)
+    return noted, findings, tuple(f for f in numbers if not f.present)
+
+
+def decide(desk: Desk, case: Case, note: NoteReading) -> Decided:
+    """Decides the urgency of one case and runs every guideline that is for the patient.
+
+    Raises CaseError for a value that no input of a guideline can have.
+    """
+    ancestors = desk.terminology.ancestors
+    noted, findings, normal = understood(desk, case, note)
+    urgency = triage(case, findings, note.understood, ancestors)
+    if noted is not case:
+        urgency = _more_urgent(urgency, triage(noted, findings, note.understood, ancestors))
+    care = care_for(desk.library, noted, values_of(desk.library.all_inputs, noted, findings, ancestors))
+    return Decided(noted, findings, normal, raised(urgency, care.reasons), care)
+
+
+def _more_urgent(given: Triage, noted: Triage) -> Triage:
+    """Numbers in a note may raise the urgency; a normal one makes nobody safe."""
+    order = ("red", "yellow")
+    if noted.level in order and (
+        given.level not in order or order.index(noted.level) < order.index(given.level)
+    ):
+        return noted
+    return given
+
+
+def urgencies(desk: Desk, source: str) -> Iterator[Urgency]:
+    """The urgency of each case of a file, in its order; a case that cannot be used has only its error.
+
+    Raises InputError when the source cannot be read.
+    """
+    for line in read_cases(source):
+        yield urgency_of(desk, line)
+
+
+def urgency_of(desk: Desk, line: CaseLine) -> Urgency:
+    if line.case is None:
+        return Urgency(line.case_id, error=str(line.error))
+    try:
+        note = desk.reader.read(line.case.note, line.case.language)
+        decided = decide(desk, line.case, note)
+    except CaseError as error:
+        return Urgency(line.case_id, error=str(error))
+    unread = None if note.understood or not line.case.note.strip() else note.why
+    return Urgency(
+        line.case_id, triage=decided.triage, plan=first_actions(decided.triage), note_unread=unread
+    )

@@ -40,7 +40,7 @@ NORMAL = {
 def box(terminology_home: Path) -> Iterator[Box]:
     opened = open_box(Settings(terminology_home))
     yield opened
-    opened.terminology.close()
+    opened.desk.terminology.close()
 
 
 @pytest.fixture
@@ -102,7 +102,7 @@ def test_urgency_does_not_depend_on_any_model(
             assert not image.quality.usable
             assert str(models) in (image.why or "")
             assert image.labels == {}
-    harmed.terminology.close()
+    harmed.desk.terminology.close()
 
 
 def test_a_model_that_fails_while_it_runs_costs_its_image_and_nothing_else(
@@ -130,7 +130,7 @@ def test_an_engine_that_names_conditions_unknown_to_the_knowledge_is_not_used(
     opened = open_box(Settings(terminology_home))
     assert isinstance(opened.engine, ArtefactError)
     assert "actinic-keratosis" in str(opened.engine)
-    opened.terminology.close()
+    opened.desk.terminology.close()
 
 
 @pytest.mark.parametrize("image", ["absent.jpg", "skin-arm.json", ".", "/dev/zero", "synthetic-too-dark.jpg"])
@@ -326,7 +326,7 @@ def test_every_case_gives_an_error_or_a_triage_and_a_line_of_json(box: Box, case
 
 def test_urgency_is_decided_before_any_picture_is_read(box: Box, monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
-    for name in ("triage", "look"):
+    for name in ("decide", "look"):
         sound = getattr(consult, name)
 
         def noted(*arguments: object, name: str = name, sound: Callable[..., object] = sound) -> object:
@@ -335,7 +335,7 @@ def test_urgency_is_decided_before_any_picture_is_read(box: Box, monkeypatch: py
 
         monkeypatch.setattr(consult, name, noted)
     assess(box, line_of({"id": "c", "note": "itchy spot, T 38.2", "images": [SKIN]}))
-    assert order == ["triage", "triage", "look"]  # with and without the numbers of the note
+    assert order == ["decide", "look"]
 
 
 # --- questions ----------------------------------------------------------------------------------

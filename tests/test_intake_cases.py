@@ -278,6 +278,8 @@ def values_of(kind: msgspec.inspect.Type) -> st.SearchStrategy[Any]:  # noqa: C9
             return st.text(min_size=kind.min_length or 0, max_size=20)
         case msgspec.inspect.VarTupleType():
             return st.lists(values_of(kind.item_type), max_size=2).map(tuple)
+        case msgspec.inspect.DictType():
+            return st.dictionaries(values_of(kind.key_type), values_of(kind.value_type), max_size=2)
         case msgspec.inspect.StructType():
             return st.builds(kind.cls, **{field.name: values_of(field.type) for field in kind.fields})
         case _:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from akazuba.errors import CaseError
 from akazuba.guidelines.care import Care, care_for, raised
 from akazuba.guidelines.case_values import values_of
-from akazuba.guidelines.library import Library, open_library
+from akazuba.guidelines.library import OWN, Library, open_library
 from akazuba.guidelines.plan import first_actions
 from akazuba.guidelines.triage import triage
 from akazuba.intake.cases import CaseLine, read_cases
@@ -53,7 +53,7 @@ class Decided:
 def open_desk(settings: Settings) -> Desk:
     """Raises ArtefactError when terminology or guidelines cannot be trusted, InputError for an overlay."""
     terminology = open_terminology(settings.home)
-    return Desk(terminology, Reader(terminology), open_library(settings.overlays))
+    return Desk(terminology, Reader(terminology), open_library(settings.overlays, own=settings.home / OWN))
 
 
 def understood(

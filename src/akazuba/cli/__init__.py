@@ -27,6 +27,7 @@ from akazuba.cli.knowledge import knowledge
 from akazuba.cli.ranking import rank
 from akazuba.cli.shared import FAILED, UNUSABLE, as_text, errors_shown, fail, show
 from akazuba.cli.urgency import growth, triage
+from akazuba.cli.waiting import queue
 from akazuba.errors import AkazubaError, InputError, why_not_opened
 
 if TYPE_CHECKING:
@@ -212,15 +213,17 @@ def _quiet_interrupt() -> Iterator[None]:
 
 
 @main.command()
-@click.argument("name", type=click.Choice(["case", "assessment"]))
+@click.argument("name", type=click.Choice(["case", "assessment", "guideline", "overlay"]))
 def schema(name: str) -> None:
-    """Print the JSON Schema of a case or an assessment (version 1).
+    """Print the JSON Schema of a case, an assessment, a guideline.json or an overlay of local rules.
 
     Example: akazuba schema case > case.schema.json
     """
+    from akazuba.guidelines.library import guideline_schema
     from akazuba.records import json_schema
 
-    show(json.dumps(json_schema(name), indent=2))
+    of_guidelines = name in ("guideline", "overlay")
+    show(json.dumps(guideline_schema(name) if of_guidelines else json_schema(name), indent=2))
 
 
 @main.group()
@@ -277,3 +280,4 @@ main.add_command(knowledge)
 main.add_command(rank)
 main.add_command(triage)
 main.add_command(growth)
+main.add_command(queue)

@@ -73,14 +73,22 @@ def show_(id_: str, as_json: bool, overlays: Sequence[Path]) -> None:
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="One value; may be repeated.")
 @click.option("--json", "as_json", is_flag=True)
 @click.option("--trace", is_flag=True, help="Every row of every table, with what each cell said.")
+@click.option("--fhir", is_flag=True, help="Print the plan as a FHIR R4 CarePlan.")
 @OVERLAYS
 def run(
-    id_: str, file: str | None, settings: Sequence[str], as_json: bool, trace: bool, overlays: Sequence[Path]
+    id_: str,
+    file: str | None,
+    settings: Sequence[str],
+    as_json: bool,
+    trace: bool,
+    fhir: bool,
+    overlays: Sequence[Path],
 ) -> None:
     """Run one guideline over a case file, over values given with --set, or both (--set wins).
 
     Example: akazuba guideline run news2 --set respiratory_rate=26 --set pulse=112 --json
     """
+    from akazuba.fhir.plans import care_plan
     from akazuba.guidelines.describe import answer, answer_text, traced
     from akazuba.guidelines.run import NOBODY_KNOWN
 
@@ -96,6 +104,11 @@ def run(
             read, patient = _from_case(library, file)
             given = {**{name: value for name, value in read.items() if name in found.inputs}, **given}
         result = library.run(found, given, patient)
+        if fhir:
+            title = f"{found.about.title} ({found.about.edition})"
+            today = patient.today.isoformat() if patient.today else None
+            show(json.dumps(care_plan(Path(file or id_).stem, title, result.plan, today)))
+            return
         facts = answer(result)
         if trace:
             facts["trace"] = traced(found, library.values(given, found))
@@ -119,6 +132,48 @@ def check(ids: Sequence[str], as_json: bool, openehr: Path | None) -> None:
         report = checks(_library(()), ids, openehr)
     show(json.dumps(report) if as_json else checks_text(report))
     sys.exit(0 if report["agrees"] else FAILED)
+
+
+@guideline.command("export")
+@click.argument("id_", metavar="ID")
+@click.option("--xlsx", type=click.Path(path_type=Path), help="Workbook to write: one sheet a table.")
+@click.option("--fhir", is_flag=True, help="Print it as a FHIR R4 PlanDefinition.")
+@OVERLAYS
+def export(id_: str, xlsx: Path | None, fhir: bool, overlays: Sequence[Path]) -> None:
+    """Write a guideline as a spreadsheet workbook, or print it as a FHIR PlanDefinition.
+
+    Example: akazuba guideline export news2 --xlsx news2.xlsx
+    """
+    import msgspec
+
+    from akazuba.fhir.plans import plan_definition
+    from akazuba.guidelines.workbook import rows_for_fhir, write_workbook
+
+    with errors_shown():
+        if (xlsx is None) == (not fhir):
+            raise InputError("guideline export", "one of --xlsx and --fhir", "both" if fhir else "neither")
+        found = _library(overlays).get(id_)
+        if xlsx is not None:
+            write_workbook(found, xlsx)
+            return
+        about = {k: v for k, v in msgspec.to_builtins(found.about).items() if isinstance(v, str)}
+    show(json.dumps(plan_definition(about, rows_for_fhir(found))))
+
+
+@guideline.command("import")
+@click.argument("workbook", type=click.Path(path_type=Path))
+@click.argument("folder", type=click.Path(path_type=Path))
+def import_(workbook: Path, folder: Path) -> None:
+    """Check a guideline that was edited as a workbook and write it as a folder of tables.
+
+    Example: akazuba guideline import news2.xlsx my-guidelines/news2
+    """
+    from akazuba.guidelines.workbook import read_workbook, write_folder
+
+    with errors_shown():
+        found = read_workbook(workbook, _library(()))
+        write_folder(found, folder)
+    show(f"{found.about.title}: {len(found.tables)} tables checked and written to {folder}")
 
 
 def _pair(text: str) -> tuple[str, str]:
@@ -148,6 +203,8 @@ def _from_case(library: Library, file: str) -> tuple[dict[str, Scalar], Patient]
 
 
 def _library(overlays: Sequence[Path]) -> Library:
-    from akazuba.guidelines.library import open_library
+    from akazuba.guidelines.library import OWN, open_library
+    from akazuba.settings import from_environ
 
-    return open_library(overlays)
+    settings = from_environ()
+    return open_library((*settings.overlays, *overlays), own=settings.home / OWN)

@@ -219,8 +219,8 @@ def _listed(text: str) -> tuple[str, ...]:
 def _other_unit(text: str) -> OtherUnit:
     """Reads one entry of the column.
 
-    >>> _other_unit("°F = 0.5555556 * (x - 32)").converted(212.0)
-    100.000008
+    >>> round(_other_unit("°F = 0.5555556 * (x - 32)").converted(212.0), 4)
+    100.0
     """
     match = re.fullmatch(r"(\S+)\s*=\s*([\d.e-]+)(?:\s*\*\s*\(x\s*-\s*([\d.]+)\))?", text)
     if match is None:

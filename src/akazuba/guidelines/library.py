@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from akazuba.errors import AkazubaError, ArtefactError, InputError
 from akazuba.guidelines.formulas import Formula, parse_formula
-from akazuba.guidelines.guideline import Computed, Guideline, read_folder, read_guideline, rows_of
+from akazuba.guidelines.guideline import About, Computed, Guideline, read_folder, read_guideline, rows_of
 from akazuba.guidelines.inputs import Input, by_any_name, read_inputs
 from akazuba.guidelines.medicines import TIMES_A_DAY, Formulary, read_formulary
 from akazuba.guidelines.run import ACTIONS, GIVEN, NOBODY_KNOWN, Patient, Result, run
@@ -25,6 +25,8 @@ from akazuba.records import Action, Protocol
 from akazuba.records import Value as Record
 
 LIBRARY = Path(__file__).parent / "library"
+OWN = "guidelines"
+"""Folder of the box's home for guidelines of its own."""
 
 
 class Change(Record, frozen=True):
@@ -149,14 +151,25 @@ def _gist(planned: Action) -> tuple[object, ...]:
     return planned.action, planned.what, planned.dose, planned.for_days, planned.in_days, planned.tell
 
 
+def guideline_schema(name: str) -> dict[str, object]:
+    """JSON Schema (2020-12) of a guideline.json ("guideline") or of an overlay's file ("overlay")."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Akazuba {name}",
+        **msgspec.json.schema({"guideline": About, "overlay": Overlay}[name]),
+    }
+
+
 @cache
 def shipped() -> Library:
     """The guidelines inside the package, without an overlay. Raises ArtefactError like `open_library`."""
     return open_library()
 
 
-def open_library(overlays: Sequence[Path] = (), folder: Path = LIBRARY) -> Library:
+def open_library(overlays: Sequence[Path] = (), folder: Path = LIBRARY, own: Path | None = None) -> Library:
     """Reads and checks every guideline.
+
+    own: a folder of guidelines of this place, beside those of `folder` or instead of one with the same id.
 
     Raises ArtefactError, for an overlay InputError, that names the file and the row.
     """
@@ -165,10 +178,13 @@ def open_library(overlays: Sequence[Path] = (), folder: Path = LIBRARY) -> Libra
     derived = _derived(_text(folder / "derived.csv"), shared)
     names = ("medicines.csv", "cautions.csv", "interactions.csv")
     formulary = read_formulary({name: rows_of(_text(folder / name), name) for name in names}, kinds)
-    texts = {path.name: read_folder(path) for path in sorted(folder.iterdir()) if path.is_dir()}
+    places = [folder, *([own] if own is not None and own.is_dir() else [])]
+    texts = {
+        path.name: read_folder(path) for place in places for path in sorted(place.iterdir()) if path.is_dir()
+    }
     published = {name: read_guideline(files, name, shared, derived) for name, files in texts.items()}
     for guideline in published.values():
-        _refuse_unsound_plans(guideline, formulary)
+        refuse_unsound_plans(guideline, formulary)
     read = tuple(_overlay(path) for path in overlays)
     here = dict(published)
     for overlay in read:
@@ -176,7 +192,7 @@ def open_library(overlays: Sequence[Path] = (), folder: Path = LIBRARY) -> Libra
             here[change.guideline] = _changed(here, change, overlay, shared, derived)
     for name, guideline in here.items():
         if guideline is not published[name]:
-            _refuse_unsound_plans(guideline, formulary)
+            refuse_unsound_plans(guideline, formulary)
     _refuse_two_meanings(here.values())
     changed = {name: published[name] for name in here if here[name] is not published[name]}
     return Library(shared, derived, formulary, here, changed, read)
@@ -217,7 +233,8 @@ def _derived(text: str, shared: Mapping[str, Input]) -> dict[str, Formula]:
     return found
 
 
-def _refuse_unsound_plans(guideline: Guideline, formulary: Formulary) -> None:
+def refuse_unsound_plans(guideline: Guideline, formulary: Formulary) -> None:
+    """Raises ArtefactError for a plan's row without an action, a known frequency or a medicine's maximum."""
     for table in guideline.tables:
         if table.is_plan:
             for row in table.rows:

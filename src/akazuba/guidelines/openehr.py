@@ -43,7 +43,12 @@ from akazuba.records import Value as Record
 
 FILE = "openehr.json"
 
-_YES_NO = {"yes": True, "present": True, "true": True, "no": False, "absent": False, "false": False}
+_YES_NO = {
+    **dict.fromkeys(("yes", "present", "true", "ja", "närvarande"), True),
+    **dict.fromkeys(("no", "absent", "false", "nej", "frånvarande"), False),
+}
+"""The words of the cases, English and Swedish."""
+
 _UNITS = {
     "Cel": "°C",
     "[degF]": "°F",

@@ -1,0 +1,228 @@
+"""The emergency queue: arrival, triage, acknowledged, seen; alarms at once, louder after 2 and 4 minutes.
+
+Every transition is on the disk before the call returns (SQLite, WAL, synchronous=FULL), with the
+wall clock and a monotonic clock that counts on while the box sleeps. Times between transitions are those of
+the monotonic clock within one boot, of the wall clock across a restart. A patient who is not assessed stands
+before everybody who is known to be less than red.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal, get_args
+
+from akazuba.errors import ArtefactError, InputError
+from akazuba.records import Level
+
+State = Literal["arrived", "triaged", "acknowledged", "seen", "left"]
+
+ALARM_AFTER_S = (0.0, 120.0, 240.0)
+"""A red patient whom nobody acknowledged: an alarm at once, then two escalations to more people."""
+
+TRIAGE_WITHIN_S = 300.0
+"""A patient who is not assessed within this time raises an alarm too (our choice)."""
+
+FIRST: tuple[Level, ...] = ("red", "unassessed", "yellow", "green")
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS transition (
+    id INTEGER PRIMARY KEY,
+    case_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    level TEXT NOT NULL,
+    by TEXT NOT NULL,
+    why TEXT NOT NULL,
+    wall_s REAL NOT NULL,
+    monotonic_s REAL NOT NULL,
+    boot TEXT NOT NULL
+)
+"""
+
+
+@dataclass(frozen=True)
+class Now:
+    """wall_s: seconds since 1970. monotonic_s: seconds since the boot named `boot`, sleep included."""
+
+    wall_s: float
+    monotonic_s: float
+    boot: str
+
+    def since(self, earlier: Now) -> float:
+        """Seconds that have passed, never below zero."""
+        same = self.boot == earlier.boot
+        return max(0.0, self.monotonic_s - earlier.monotonic_s if same else self.wall_s - earlier.wall_s)
+
+
+def system_now() -> Now:
+    boot = Path("/proc/sys/kernel/random/boot_id")
+    name = boot.read_text(encoding="ascii").strip() if boot.exists() else "unknown"
+    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+    return Now(time.time(), time.clock_gettime(clock), name)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """One patient in the queue. alarms: how many alarms were raised for her since she became red."""
+
+    case_id: str
+    state: State
+    level: Level
+    arrived: Now
+    triaged: Now | None = None
+    acknowledged: Now | None = None
+    alarms: int = 0
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """step: 0 at once, 1 and 2 the escalations. waited_s: since triage, or arrival if not triaged."""
+
+    case_id: str
+    level: Level
+    step: int
+    waited_s: float
+
+
+class Queue:
+    """The queue of one post, kept in one file; a restart goes on where it stood."""
+
+    def __init__(self, path: Path | str, now: Callable[[], Now] = system_now) -> None:
+        """path: the file, or ":memory:". Raises ArtefactError when it is no queue's file."""
+        self._now = now
+        self._waiting: dict[str, Waiting] = {}
+        try:
+            self._file = sqlite3.connect(path, isolation_level=None)
+            self._file.execute("PRAGMA journal_mode=WAL")
+            self._file.execute("PRAGMA synchronous=FULL")
+            self._file.execute(_SCHEMA)
+            for row in self._file.execute(
+                "SELECT case_id, kind, level, wall_s, monotonic_s, boot FROM transition ORDER BY id"
+            ):
+                self._apply(row[0], row[1], row[2], Now(*row[3:]))
+        except sqlite3.Error as problem:
+            raise ArtefactError(str(path), "the queue's file", str(problem)) from problem
+
+    def close(self) -> None:
+        self._file.close()
+
+    def arrive(self, case_id: str) -> Waiting:
+        """Raises InputError when she is in the queue already."""
+        if case_id in self._waiting:
+            raise InputError(
+                f"queue, {case_id}", "a patient who is not in the queue", self._waiting[case_id].state
+            )
+        return self._record(case_id, "arrived", "unassessed")
+
+    def triage(self, case_id: str, level: Level, by: str = "box", why: str = "") -> Waiting:
+        """Sets the level. A lower one than before needs a person and a reason; the box only raises.
+
+        Raises InputError.
+        """
+        entry = self._of(case_id)
+        lower = FIRST.index(level) > FIRST.index(entry.level)
+        if entry.state != "arrived" and lower and (by == "box" or not why):
+            found = f"{level} after {entry.level} by {by or 'nobody'}"
+            raise InputError(f"queue, {case_id}", "a person and a reason to lower the urgency", found)
+        return self._record(case_id, "triaged", level, by, why)
+
+    def acknowledge(self, case_id: str, by: str) -> Waiting:
+        """Somebody is on the way to her: the alarm stops. Raises InputError when she isn't in the queue."""
+        self._of(case_id)
+        if not by:
+            raise InputError(f"queue, {case_id}", "who acknowledged", "nobody")
+        return self._record(case_id, "acknowledged", self._of(case_id).level, by)
+
+    def seen(self, case_id: str, by: str) -> Waiting:
+        return self._record(case_id, "seen", self._of(case_id).level, by)
+
+    def left(self, case_id: str, why: str) -> Waiting:
+        """She went away without being seen."""
+        return self._record(case_id, "left", self._of(case_id).level, why=why)
+
+    def waiting(self) -> list[Waiting]:
+        """Everybody who has not been seen, in the order in which to see them."""
+        return sorted(
+            self._waiting.values(), key=lambda e: (FIRST.index(e.level), e.arrived.wall_s, e.case_id)
+        )
+
+    def next_to_see(self) -> Waiting | None:
+        """The first whom nobody is looking after yet."""
+        return next((entry for entry in self.waiting() if entry.acknowledged is None), None)
+
+    def raise_alarms(self) -> list[Alarm]:
+        """The alarms that are due now and were not raised yet; each is recorded."""
+        now, due = self._now(), list[Alarm]()
+        for entry in self.waiting():
+            while (alarm := _due(entry, now)) is not None:
+                kind = "alarm" if alarm.step == 0 else "escalated"
+                entry = self._record(entry.case_id, kind, entry.level)  # noqa: PLW2901 - with the alarm counted
+                due.append(alarm)
+        return due
+
+    def history(self, case_id: str) -> list[tuple[str, str, str, Now]]:
+        """Every transition of a patient: kind, level, by whom, when."""
+        rows = self._file.execute(
+            "SELECT kind, level, by, wall_s, monotonic_s, boot FROM transition WHERE case_id = ? ORDER BY id",
+            (case_id,),
+        )
+        return [(row[0], row[1], row[2], Now(*row[3:])) for row in rows]
+
+    def _of(self, case_id: str) -> Waiting:
+        if case_id not in self._waiting:
+            raise InputError(f"queue, {case_id}", "a patient in the queue", "none of that id")
+        return self._waiting[case_id]
+
+    def _record(self, case_id: str, kind: str, level: Level, by: str = "", why: str = "") -> Waiting:
+        now = self._now()
+        self._file.execute(
+            "INSERT INTO transition (case_id, kind, level, by, why, wall_s, monotonic_s, boot)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (case_id, kind, level, by, why, now.wall_s, now.monotonic_s, now.boot),
+        )
+        return self._apply(case_id, kind, level, now)
+
+    def _apply(self, case_id: str, kind: str, level: Level, now: Now) -> Waiting:
+        if kind == "arrived":
+            entry = Waiting(case_id, "arrived", level, now)
+        else:
+            entry = _moved(self._waiting[case_id], kind, level, now)
+        if kind in ("seen", "left"):
+            self._waiting.pop(case_id, None)
+        else:
+            self._waiting[case_id] = entry
+        return entry
+
+
+def _moved(entry: Waiting, kind: str, level: Level, now: Now) -> Waiting:
+    if kind in ("alarm", "escalated"):
+        return replace(entry, alarms=entry.alarms + 1)
+    if kind == "triaged":
+        again = level == "red" and entry.level != "red"
+        return replace(
+            entry,
+            state="acknowledged" if entry.acknowledged and not again else "triaged",
+            level=level,
+            triaged=now if again or entry.triaged is None else entry.triaged,
+            acknowledged=None if again else entry.acknowledged,
+            alarms=0 if again else entry.alarms,
+        )
+    if kind == "acknowledged":
+        return replace(entry, state="acknowledged", acknowledged=entry.acknowledged or now)
+    assert kind in get_args(State)  # noqa: S101 - written by this class only
+    return replace(entry, state="seen" if kind == "seen" else "left")
+
+
+def _due(entry: Waiting, now: Now) -> Alarm | None:
+    if entry.acknowledged is not None:
+        return None
+    if entry.level == "red" and entry.triaged is not None:
+        waited = now.since(entry.triaged)
+        if entry.alarms < len(ALARM_AFTER_S) and waited >= ALARM_AFTER_S[entry.alarms]:
+            return Alarm(entry.case_id, entry.level, entry.alarms, waited)
+    elif entry.level == "unassessed" and entry.alarms == 0 and now.since(entry.arrived) >= TRIAGE_WITHIN_S:
+        return Alarm(entry.case_id, entry.level, 0, now.since(entry.arrived))
+    return None

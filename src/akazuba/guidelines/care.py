@@ -67,8 +67,10 @@ def raised(urgency: Triage, reasons: Sequence[TriageReason]) -> Triage:
 
 
 def _applies(guideline: Guideline, values: Mapping[str, Value]) -> Truth:
-    """False outside the domain; unknown while an input of the domain is."""
-    if guideline.applies is None:
+    """False outside the domain or while an input of it is unknown, and for a guideline that runs only when it
+    is asked for; unknown for one that may raise the urgency of anybody.
+    """
+    if guideline.applies is None and not guideline.about.raises:
         return Truth.FALSE
     inside = Truth.TRUE
     for name, (low, high) in guideline.about.domain.items():
@@ -77,7 +79,7 @@ def _applies(guideline: Guideline, values: Mapping[str, Value]) -> Truth:
             return Truth.FALSE
         if not low <= value <= high:
             inside = Truth.FALSE
-    return min(inside, truth(guideline.applies.value(values)))
+    return min(inside, truth(guideline.applies.value(values)) if guideline.applies else Truth.UNKNOWN)
 
 
 def _reasons(result: Result) -> list[TriageReason]:

@@ -192,7 +192,7 @@ def traced(guideline: Guideline, values: Mapping[str, Value]) -> list[JsonFacts]
     found = []
     for step in guideline.steps:
         if isinstance(step, Computed):
-            known[step.name] = step.formula.value(known)
+            known[step.name] = step.value(known)
             continue
         known |= step.decide(known).values
         for row in step.rows:

@@ -23,8 +23,11 @@ from akazuba.records import Value
 Sex = Literal["male", "female"]
 
 DAYS_A_MONTH = 30.4375
-LAST_DAY_OF_STANDARDS = 1856
-"""60 completed months; from 61 months on the reference of 2007 holds."""
+LAST_DAY_OF_STANDARDS = 1826
+"""The last day of the tables of 0 to 5 years; from then on the reference of 2007 holds."""
+
+LAST_DAY_OF_WEIGHT_FOR_HEIGHT = 1856
+"""60 completed months (WHO Anthro)."""
 
 STANDING_FROM_DAYS = 731
 """Under it a child is measured lying, from it on standing; 0.7 cm lie between the two."""
@@ -146,7 +149,7 @@ def growth(child: Measured) -> Growth:
             z = z_score(value, *lms, restricted=restricted)
             found[name] = math.floor(abs(z) * 100 + 0.5) / 100 * (-1 if z < 0 else 1) + 0.0
         else:
-            too_old = days is None or days > LAST_DAY_OF_STANDARDS
+            too_old = days > LAST_DAY_OF_WEIGHT_FOR_HEIGHT
             why[name] = "not defined at this age" if indicator or too_old else "not defined at this height"
     out = [n for n, z in found.items() if z is not None and not PLAUSIBLE[n][0] <= z <= PLAUSIBLE[n][1]]
     return Growth(
@@ -179,7 +182,7 @@ def _lms(
 ) -> tuple[float, float, float] | None:
     if not indicator:
         assert height is not None  # noqa: S101 - asked for only with a height
-        if days is None or days > LAST_DAY_OF_STANDARDS:
+        if days is None or days > LAST_DAY_OF_WEIGHT_FOR_HEIGHT:
             return None
         kind = "weight_for_length" if days < STANDING_FROM_DAYS else "weight_for_height"
         return _curves()[kind, sex].at(height)

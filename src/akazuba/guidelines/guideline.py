@@ -30,7 +30,7 @@ from akazuba.errors import ArtefactError
 from akazuba.guidelines.formulas import Formula, parse_formula
 from akazuba.guidelines.inputs import Input, read_inputs
 from akazuba.guidelines.tables import Policy, Table, Variable, read_table
-from akazuba.guidelines.values import Kind
+from akazuba.guidelines.values import Kind, Unassessed, Value
 from akazuba.records import Value as Record
 
 Words = Annotated[str, Meta(min_length=3)]
@@ -94,6 +94,11 @@ class Computed:
     formula: Formula
     unit: str
     clause: str
+
+    def value(self, values: Mapping[str, Value]) -> Value:
+        """A formula that gives no number (a division by zero) tells as little as an unassessed one."""
+        computed = self.formula.value(values)
+        return Unassessed(self.formula.names, options=self.formula.options) if computed is None else computed
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,7 @@ class Input:
             return _YES[text.casefold()]
         if self.kind == "choice":
             return self.checked(text)
-        match = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*(\S.*)?", text)
+        match = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*([^\s\d,.].*)?", text)
         if match is None:
             hint = " (decimal point, not comma)" if "," in text else ""
             raise InputError(self.name, self.expected, f"{text!r}{hint}")

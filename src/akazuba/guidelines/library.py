@@ -119,22 +119,21 @@ class Library:
         """Runs a guideline; what an overlay changed in the plan says so. Raises InputError like `run.run`."""
         values = self.values(given, guideline)
         result = run(guideline, values, self.formulary, patient)
-        result = replace(result, plan=tuple(self._in_stock(planned) for planned in result.plan))
-        if guideline.id not in self.published:
-            return result
-        before = {_gist(p) for p in run(self.published[guideline.id], values, self.formulary, patient).plan}
-        titles = tuple(
-            f"{overlay.title} ({overlay.issued_by})"
-            for overlay in self.overlays
-            if any(change.guideline == guideline.id for change in overlay.changes)
-        )
-        plan = tuple(
-            planned
-            if planned.overlay or _gist(planned) in before
-            else msgspec.structs.replace(planned, overlay=titles)
-            for planned in result.plan
-        )
-        return replace(result, plan=plan)
+        plan = result.plan
+        if guideline.id in self.published:
+            before = {
+                _gist(a) for a in run(self.published[guideline.id], values, self.formulary, patient).plan
+            }
+            titles = tuple(
+                f"{overlay.title} ({overlay.issued_by})"
+                for overlay in self.overlays
+                if any(change.guideline == guideline.id for change in overlay.changes)
+            )
+            plan = tuple(
+                a if a.overlay or _gist(a) in before else msgspec.structs.replace(a, overlay=titles)
+                for a in plan
+            )
+        return replace(result, plan=tuple(self._in_stock(action) for action in plan))
 
     def _in_stock(self, planned: Action) -> Action:
         if planned.action not in GIVEN:

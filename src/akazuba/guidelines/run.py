@@ -11,7 +11,7 @@ from akazuba.guidelines.formulas import Formula, truth
 from akazuba.guidelines.guideline import Computed, Guideline
 from akazuba.guidelines.medicines import Formulary
 from akazuba.guidelines.tables import PLAN_COLUMNS, Row, Table
-from akazuba.guidelines.values import Scalar, Truth, Unassessed, Value, missing_of, shown
+from akazuba.guidelines.values import Scalar, Truth, Unassessed, Value, missing_of, shown, span
 from akazuba.records import Action, Missing, RuleFired
 
 GIVEN = ("start", "increase", "reduce", "continue", "give")
@@ -82,7 +82,7 @@ def run(
         guideline,
         None if applies is Truth.UNKNOWN else applies is Truth.TRUE,
         {name: None if isinstance(v := known[name], Unassessed) else v for name in results},
-        {name: _span(v) for name in results if isinstance(v := known[name], Unassessed)},
+        {name: span(v) for name in results if isinstance(v := known[name], Unassessed)},
         tuple(fired),
         tuple(_missing(guideline, name, tuple(changes)) for name, changes in wanted.items()),
         tuple(plans),
@@ -97,7 +97,7 @@ def _decided(
     certain, unsure = list[Row](), list[tuple[Row, frozenset[str]]]()
     for step in guideline.steps:
         if isinstance(step, Computed):
-            known[step.name] = step.formula.value(known)
+            known[step.name] = step.value(known)
             continue
         outcome = step.decide(known)
         known |= outcome.values
@@ -116,12 +116,6 @@ def _note(wanted: dict[str, dict[str, None]], missing: Iterable[str], change: st
 def _missing(guideline: Guideline, name: str, changes: tuple[str, ...]) -> Missing:
     item = guideline.inputs.get(name)
     return Missing(name, item.question if item else name.replace("_", " "), changes)
-
-
-def _span(value: Unassessed) -> str:
-    if value.options:
-        return " or ".join(sorted(shown(option) or "nothing" for option in value.options))
-    return f"{value.low:g} to {value.high:g}"
 
 
 def _because(guideline: Guideline, table: Table, row: Row, values: Mapping[str, Value]) -> RuleFired:

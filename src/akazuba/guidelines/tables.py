@@ -374,7 +374,7 @@ def _points(variable: Variable, cells: Sequence[Cell]) -> list[Scalar]:
     around = {low, high, *ends}
     if variable.step:
         around |= {end + side * variable.step for end in ends for side in (-1, 1)}
-        around = {math.floor(point / variable.step + 0.5) * variable.step for point in around}
+        around = {round(math.floor(p / variable.step + 0.5) * variable.step, 9) for p in around}
     else:
         around |= {(a + b) / 2 for a, b in pairwise(sorted(around))}
     return [point for point in sorted(around) if low <= point <= high]

@@ -90,4 +90,19 @@ def shown(value: Value) -> str:
         return "yes" if value else "no"
     if isinstance(value, float | int):
         return f"{value:g}"
-    return "not assessed" if isinstance(value, Unassessed) else str(value or "")
+    return span(value) if isinstance(value, Unassessed) else str(value or "")
+
+
+def span(value: Unassessed) -> str:
+    """What a value that nobody assessed may still be.
+
+    >>> span(Unassessed(frozenset({"spo2_percent"}), 9, 20)), span(Unassessed(frozenset({"x"})))
+    ('9 to 20', 'not assessed')
+    """
+    if value.options:
+        return " or ".join(sorted(shown(option) or "nothing" for option in value.options))
+    if math.isinf(value.low) and math.isinf(value.high):
+        return "not assessed"
+    if math.isinf(value.high):
+        return f"at least {value.low:g}"
+    return f"at most {value.high:g}" if math.isinf(value.low) else f"{value.low:g} to {value.high:g}"

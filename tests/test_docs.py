@@ -8,6 +8,7 @@ import click
 import pytest
 
 from akazuba.cli import main
+from akazuba.guidelines.library import guideline_schema
 from akazuba.records import json_schema
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -28,10 +29,11 @@ def test_every_command_has_help_with_an_example_and_is_documented(path: str, com
     assert path in (DOCS / "reference" / "cli.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("name", ["case", "assessment"])
+@pytest.mark.parametrize("name", ["case", "assessment", "guideline", "overlay"])
 def test_the_published_schema_is_the_one_in_force(name: str) -> None:
     published = (DOCS / "schemas" / f"{name}.schema.json").read_text(encoding="utf-8")
-    in_force = json.loads(json.dumps(json_schema(name)))
+    of_guidelines = name in ("guideline", "overlay")
+    in_force = json.loads(json.dumps(guideline_schema(name) if of_guidelines else json_schema(name)))
     assert json.loads(published) == in_force, f"akazuba schema {name} > docs/schemas/{name}.schema.json"
 
 

@@ -1,0 +1,85 @@
+"""How urgent the box calls patients whom others described: 120 vignettes in a nurse's words.
+
+Each (`data/triage_vignettes.ndjson`) retells a published case or teaching case in other words, with the source that
+sets its urgency; author: one, no clinician, who never saw the code or its word lists. Every second one (by hash of
+its id) is held out: its errors are never printed. `first_run` is what was measured before anything was mended.
+
+emergency_recall: of the red expected, how many are red. urgent_recall: of the red and yellow, how many are not
+green. over_triage: of the green, how many are red or yellow. agreement: levels that are exactly the expected one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from language import wilson
+
+from akazuba.intake.cases import CaseLine
+from akazuba.records import Case, Triage
+from akazuba.urgency import Desk, urgency_of
+
+VIGNETTES = Path(__file__).parent / "data" / "triage_vignettes.ndjson"
+FIRST_RUN = Path(__file__).parent / "results" / "triage_vignettes_first_run.json"
+URGENT = ("red", "yellow")
+
+Row = Mapping[str, Any]
+
+
+def rows() -> list[Row]:
+    return [json.loads(line) for line in VIGNETTES.read_text(encoding="utf-8").splitlines()]
+
+
+def level(desk: Desk, row: Row) -> str:
+    case = msgspec.convert(row["case"], Case)
+    answer = urgency_of(desk, CaseLine(case.id, case.id, case, None, "", Path()))
+    if not isinstance(answer.triage, Triage):
+        raise TypeError(f"{case.id}: expected an urgency, found {answer.error}")
+    return answer.triage.level
+
+
+def shares(of: Sequence[Row], levels: Mapping[str, str]) -> dict[str, object]:
+    given = [(row["level"], levels[row["id"]]) for row in of]
+    red = [got for expected, got in given if expected == "red"]
+    urgent = [got for expected, got in given if expected in URGENT]
+    calm = [got for expected, got in given if expected == "green"]
+    return {
+        "emergency_recall": wilson(sum(got == "red" for got in red), len(red)),
+        "emergency_not_green": wilson(sum(got != "green" for got in red), len(red)),
+        "urgent_recall": wilson(sum(got != "green" for got in urgent), len(urgent)),
+        "over_triage": wilson(sum(got in URGENT for got in calm), len(calm)),
+        "agreement": wilson(sum(expected == got for expected, got in given), len(given)),
+    }
+
+
+def measured(desk: Desk) -> dict[str, object]:
+    """By half, and of both together."""
+    every = rows()
+    levels = {row["id"]: level(desk, row) for row in every}
+    found: dict[str, object] = {"all": shares(every, levels)}
+    for split in ("dev", "heldout"):
+        found[split] = shares([row for row in every if row["split"] == split], levels)
+    return found
+
+
+def errors(desk: Desk) -> list[str]:
+    """The dev vignettes with another level than the expected one, the dangerous ones first."""
+    wrong = [
+        (row, got) for row in rows() if row["split"] == "dev" and (got := level(desk, row)) != row["level"]
+    ]
+    wrong.sort(key=lambda pair: (pair[0]["level"] == "green", pair[1] != "green"))
+    return [
+        f"{row['id']} {row['level']} -> {got}: {row['case']['note']} [{row['basis']}]" for row, got in wrong
+    ]
+
+
+if __name__ == "__main__":
+    from akazuba.settings import from_environ
+    from akazuba.urgency import open_desk
+
+    opened = open_desk(from_environ())
+    print("\n".join(errors(opened)))
+    print(json.dumps(measured(opened)))

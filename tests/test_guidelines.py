@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from akazuba.errors import ArtefactError, InputError
 from akazuba.guidelines.cells import parse_cell
 from akazuba.guidelines.conformance import action_words, check, untested_thresholds
 from akazuba.guidelines.formulas import parse_formula
-from akazuba.guidelines.guideline import Computed
+from akazuba.guidelines.guideline import Computed, Guideline
 from akazuba.guidelines.library import Library, open_library, shipped
 from akazuba.guidelines.run import Patient
 from akazuba.guidelines.values import Kind, Scalar, Truth, Unassessed
@@ -49,6 +50,7 @@ PNEUMONIA = {
             "licence": "facts only",
             "review": "not reviewed by a clinician",
             "about": "children who cough",
+            "kind": "illness",
             "results": ["class"],
             "tables": [{"file": "class.csv", "policy": "first"}, {"file": "plan.csv", "policy": "collect"}],
         }
@@ -386,6 +388,16 @@ def test_a_shipped_guideline_gives_what_its_conformance_rows_expect(id_: str) ->
     assert untested_thresholds(guideline) == []
 
 
+def inputs_behind(guideline: Guideline) -> dict[str, set[str]]:
+    """For each variable of the guideline, the inputs that it hangs on."""
+    behind: dict[str, set[str]] = {}
+    for step in guideline.steps:
+        reads = step.formula.names if isinstance(step, Computed) else step.reads
+        inputs = set().union(*(behind.get(name, {name}) for name in reads))
+        behind |= dict.fromkeys([step.name] if isinstance(step, Computed) else step.outputs, inputs)
+    return behind
+
+
 @pytest.mark.parametrize("id_", list(shipped().guidelines))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(data=st.data())
@@ -393,7 +405,7 @@ def test_an_unassessed_input_never_contradicts_the_full_answer(id_: str, data: s
     """Whatever is decided with some inputs hidden is decided the same with all of them."""
     library = shipped()
     guideline = library.get(id_)
-    texts = [step.formula.text for step in guideline.steps if isinstance(step, Computed)]
+    behind = inputs_behind(guideline)
     full: dict[str, Scalar] = {}
     for name, item in guideline.inputs.items():
         derived = name in library.derived and name not in ("age_days", "pregnant")
@@ -404,7 +416,10 @@ def test_an_unassessed_input_never_contradicts_the_full_answer(id_: str, data: s
             full[name] = data.draw(st.floats(low, high), label=name)
         else:
             full[name] = data.draw(st.sampled_from(sorted(item.options, key=str)), label=name)
-    asked_about = {name for name in full if any(f"known({name})" in text for text in texts)}
+    texts = " ".join(text for name, text in guideline.texts.items() if name != "conformance.csv")
+    asked_about = {
+        name for names in re.findall(r"known\((\w+)\)", texts) for name in behind.get(names, {names})
+    }
     keep = asked_about | set(guideline.about.domain) | (set(full) & set(library.derived))
     hidden = data.draw(st.sets(st.sampled_from(sorted(set(full) - keep)))) if set(full) - keep else set()
     partial = {name: value for name, value in full.items() if name not in hidden}

@@ -129,7 +129,9 @@ class Case(Value, frozen=True):
     tests: tuple[TestResult, ...] = ()
     images: tuple[ImageRef, ...] = ()
     labs: tuple[Lab, ...] = ()
-    medications: tuple[Medication, ...] = ()
+    medications: Annotated[
+        tuple[Medication, ...] | None, Meta(description="what is taken now; [] is nothing, null is not asked")
+    ] = None
     allergies: tuple[Name, ...] = ()
     conditions: tuple[Name, ...] = ()
     gestational_age_weeks: Annotated[float, Meta(ge=0, le=45)] | None = None

@@ -81,7 +81,8 @@ def decide(desk: Desk, case: Case, note: NoteReading) -> Decided:
     urgency = triage(case, findings, note.understood, ancestors)
     if noted is not case:
         urgency = _more_urgent(urgency, triage(noted, findings, note.understood, ancestors))
-    care = care_for(desk.library, noted, values_of(desk.library.all_inputs, noted, findings, ancestors))
+    values = values_of(desk.library.all_inputs, noted, findings, ancestors)
+    care = care_for(desk.library, noted, values, urgency.level)
     return Decided(noted, findings, normal, raised(urgency, care.reasons), care)
 
 

@@ -65,7 +65,7 @@ def case_from_bundle(bundle: Json) -> BundleReading:
         "findings": reader.findings,
         "images": reader.images,
         "labs": reader.labs,
-        "medications": reader.medications,
+        "medications": reader.medications or None,
         "allergies": reader.allergies,
         "conditions": reader.conditions,
         "gestational_age_weeks": reader.gestational_age_weeks,

@@ -5,16 +5,18 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 import msgspec
 
 from akazuba.guidelines.formulas import truth
-from akazuba.guidelines.guideline import Guideline
+from akazuba.guidelines.guideline import Guideline, GuidelineKind
 from akazuba.guidelines.library import Library
 from akazuba.guidelines.run import GIVEN, Patient, Result
 from akazuba.guidelines.values import Scalar, Truth, Value, shown
 from akazuba.records import Action, Case, Level, Protocol, Triage, TriageReason
 
+KINDS = get_args(GuidelineKind)
 ORDER: tuple[Level, ...] = ("red", "yellow", "green", "unassessed")
 
 
@@ -27,25 +29,33 @@ class Care:
     reasons: tuple[TriageReason, ...]
 
 
-def care_for(library: Library, case: Case, values: Mapping[str, Scalar]) -> Care:
+def care_for(library: Library, case: Case, values: Mapping[str, Scalar], level: Level) -> Care:
     """Runs every guideline that is for this patient.
 
-    values: what the case says of the guidelines' inputs (`case_values.values_of`).
-    A score that raises the urgency runs also where it is not known whether it is meant for the patient.
+    values: what the case says of the inputs (`case_values.values_of`). level: the charts' urgency.
+    A guideline of which nobody knows whether it is for her is not run; a score that may raise the urgency of
+    anybody is, and is no part of the answer. Of a red patient, chronic and preventive care waits.
     """
     patient = patient_of(case)
+    shared = library.values(values)
     results, reasons = list[Result](), list[TriageReason]()
     for guideline in library.guidelines.values():
-        applies = _applies(guideline, library.values(values, guideline))
-        if applies is Truth.FALSE or (applies is Truth.UNKNOWN and not guideline.about.raises):
+        if guideline.applies is None and not guideline.about.raises:
             continue
-        result = library.run(guideline, values, patient)
+        known = library.values_for(guideline, values, shared)
+        applies = _applies(guideline, known)
+        if applies is Truth.FALSE or (applies is Truth.UNKNOWN and guideline.applies is not None):
+            continue
+        result = library.run_over(guideline, known, patient)
         reasons += _reasons(result)
         if applies is Truth.TRUE:
             results.append(result)
+    results.sort(key=lambda result: KINDS.index(result.guideline.about.kind))
+    if level == "red" or any(reason.level == "red" for reason in reasons):
+        results = [r for r in results if r.guideline.about.kind not in ("chronic", "preventive")]
     return Care(
         tuple(_protocol(result) for result in results),
-        _one_plan(library, results, patient, values),
+        _one_plan(library, results, patient, shared),
         tuple(reasons),
     )
 
@@ -53,7 +63,7 @@ def care_for(library: Library, case: Case, values: Mapping[str, Scalar]) -> Care
 def patient_of(case: Case) -> Patient:
     return Patient(
         datetime.date.fromisoformat(case.date) if case.date else None,
-        tuple(medication.name.casefold() for medication in case.medications),
+        tuple(medication.name.casefold() for medication in case.medications or ()),
         case.allergies,
     )
 
@@ -67,18 +77,14 @@ def raised(urgency: Triage, reasons: Sequence[TriageReason]) -> Triage:
 
 
 def _applies(guideline: Guideline, values: Mapping[str, Value]) -> Truth:
-    """False outside the domain or while an input of it is unknown, and for a guideline that runs only when it
-    is asked for; unknown for one that may raise the urgency of anybody.
-    """
-    if guideline.applies is None and not guideline.about.raises:
-        return Truth.FALSE
+    """False outside the domain; unknown for a score that may raise the urgency of anybody inside it."""
     inside = Truth.TRUE
     for name, (low, high) in guideline.about.domain.items():
         value = values[name]
-        if not isinstance(value, float):
+        if isinstance(value, float):
+            inside = inside if low <= value <= high else Truth.FALSE
+        elif guideline.applies is None:
             return Truth.FALSE
-        if not low <= value <= high:
-            inside = Truth.FALSE
     return min(inside, truth(guideline.applies.value(values)) if guideline.applies else Truth.UNKNOWN)
 
 
@@ -117,19 +123,18 @@ def _protocol(result: Result) -> Protocol:
 
 
 def _one_plan(
-    library: Library, results: Sequence[Result], patient: Patient, values: Mapping[str, Scalar]
+    library: Library, results: Sequence[Result], patient: Patient, values: Mapping[str, Value]
 ) -> tuple[Action, ...]:
     """The plans of all, each action once, medicines of one guideline checked against those of the others."""
-    known = library.values(values)
     given = [(r.guideline.about.title, a) for r in results for a in r.plan if a.action in GIVEN]
-    plan: dict[tuple[str, str, str | None], Action] = {}
+    plan: dict[tuple[object, ...], Action] = {}
     for result in results:
         for action in result.plan:
-            key = action.action, action.what, action.dose
+            key = action.action, action.what, action.dose, action.for_days, action.in_days
             if key in plan:
                 continue
             if action.action in GIVEN:
-                action = _beside_others(library, action, given, patient, known)  # noqa: PLW2901
+                action = _beside_others(library, action, given, patient, values)  # noqa: PLW2901
             plan[key] = action
     return tuple(plan.values())
 

@@ -23,10 +23,8 @@ def values_of(
     reader = _CaseReader(case, findings, ancestors)
     found: dict[str, Scalar] = {}
     for name, item in inputs.items():
-        for place in item.from_:
-            if (value := reader.value(item, place)) is not None:
-                found[name] = value
-                break
+        if (value := reader.first(item)) is not None:
+            found[name] = value
     known = {alias: item for item in inputs.values() for alias in (item.name, *item.aliases)}
     for name, answer in case.answers.items():
         if name not in known:
@@ -55,11 +53,16 @@ class _CaseReader:
         self._ancestors = ancestors
         self._growth = _growth_of(case)
         self._conditions = {name.casefold().strip() for name in case.conditions}
-        self._medicines = {medicine.name.casefold().strip() for medicine in case.medications}
+        self._doses = _doses(case)
 
-    def value(self, item: Input, place: str) -> Scalar | None:
-        kind, _, what = place.partition(" ")
-        return _READERS[kind](self, item, what)
+    def first(self, item: Input) -> Scalar | None:
+        """What the places of an input say: the first that answers; of a flag, yes if any, no if all."""
+        said = [
+            _READERS[place.partition(" ")[0]](self, item, place.partition(" ")[2]) for place in item.from_
+        ]
+        if item.kind == "flag" and True not in said:
+            return False if said and None not in said else None
+        return True if item.kind == "flag" else next((value for value in said if value is not None), None)
 
     def patient(self, item: Input, field: str) -> Scalar | None:
         value = getattr(self._case.patient, field)
@@ -85,7 +88,16 @@ class _CaseReader:
         return (word or True) if name.casefold() in self._conditions else None
 
     def medicine(self, _: Input, name: str) -> Scalar | None:
-        return True if name.casefold() in self._medicines else None
+        return None if self._doses is None else name.casefold() in self._doses
+
+    def dose(self, _: Input, name: str) -> Scalar | None:
+        """Milligrams of a medicine; 0 when the list of medicines has it not, None without its dose."""
+        return None if self._doses is None else self._doses.get(name.casefold(), 0.0)
+
+    def allergy(self, _: Input, name: str) -> Scalar | None:
+        return (
+            True if any(name.casefold() in allergy.casefold() for allergy in self._case.allergies) else None
+        )
 
     def test(self, item: Input, id_: str) -> Scalar | None:
         result = {test.id: test.result.strip().casefold() for test in self._case.tests}.get(id_)
@@ -122,10 +134,24 @@ _READERS: Mapping[str, Callable[[_CaseReader, Input, str], Scalar | None]] = {
     "finding": _CaseReader.finding,
     "condition": _CaseReader.condition,
     "medicine": _CaseReader.medicine,
+    "dose": _CaseReader.dose,
+    "allergy": _CaseReader.allergy,
     "test": _CaseReader.test,
     "lab": _CaseReader.lab,
     "growth": _CaseReader.growth,
 }
+
+
+def _doses(case: Case) -> dict[str, float | None] | None:
+    """Milligrams by medicine, a combination's parts too (without their doses); None when nobody asked."""
+    if case.medications is None:
+        return None
+    found: dict[str, float | None] = {}
+    for medicine in case.medications:
+        name = medicine.name.casefold().strip()
+        found |= dict.fromkeys(name.split("+"), None)
+        found[name] = medicine.dose_mg
+    return found
 
 
 def _growth_of(case: Case) -> Growth:

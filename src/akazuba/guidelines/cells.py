@@ -114,7 +114,7 @@ def parse_cell(text: str, kind: Kind, choices: frozenset[str] = frozenset()) -> 
         if any(part not in ("yes", "no") for part in parts):
             raise ValueError(f"yes, no or - expected, {text!r} found")
         return Cell(text, options=frozenset(part == "yes" for part in parts))
-    negated = parts[0].startswith("not ")
+    negated = parts[0].startswith("not ") and parts[0] not in choices
     words = {parts[0].removeprefix("not ").strip(), *parts[1:]}
     if unknown := sorted(words - choices):
         raise ValueError(f"one of {', '.join(sorted(choices))} expected, {unknown[0]!r} found")

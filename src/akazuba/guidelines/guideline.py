@@ -41,6 +41,10 @@ OPENED = "opened: "
 NOT_TABLES = ("clauses.csv", "inputs.csv", "formulas.csv", "conformance.csv")
 
 
+GuidelineKind = Literal["emergency", "illness", "chronic", "preventive", "score"]
+"""In this order their actions stand in a plan; chronic and preventive care wait after an emergency."""
+
+
 class TableEntry(Record, frozen=True):
     """gives: the name of a scorecard's sum."""
 
@@ -64,6 +68,7 @@ class About(Record, frozen=True):
     licence: Words
     review: Words
     about: Words
+    kind: GuidelineKind
     tables: tuple[TableEntry, ...] = ()
     applies: str = ""
     domain: Mapping[str, tuple[float, float]] = {}

@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from akazuba.errors import ArtefactError, InputError
 from akazuba.guidelines.values import FLAGS, Kind, Scalar, Unassessed, unknown_flag
@@ -38,6 +39,8 @@ PLACES = (
     "finding",
     "condition",
     "medicine",
+    "dose",
+    "allergy",
     "test",
     "growth",
 )
@@ -77,7 +80,7 @@ class Input:
     from_: tuple[str, ...] = ()
     question: str = ""
 
-    @property
+    @cached_property
     def unassessed(self) -> Unassessed:
         missing = frozenset((self.name,))
         if self.kind == "flag":

@@ -96,9 +96,20 @@ class Library:
         found: dict[str, Value] = {name: item.unassessed for name, item in inputs.items()}
         found |= {name: inputs[name].checked(value) for name, value in given.items() if name in inputs}
         for name, formula in self.derived.items():
-            if name not in given and (computed := formula.value(found)) is not None:
-                found[name] = computed
+            if name not in given and (got := formula.value(found)) is not None:
+                found[name] = got
         return found
+
+    def values_for(
+        self, guideline: Guideline, given: Mapping[str, Scalar], shared: Mapping[str, Value]
+    ) -> dict[str, Value]:
+        """As `values`, where `shared` are already the values of the shared inputs."""
+        own = {name: item for name, item in guideline.inputs.items() if name not in self.inputs}
+        values = {
+            name: item.checked(given[name]) if name in given else item.unassessed
+            for name, item in own.items()
+        }
+        return {**shared, **values}
 
     def parsed(self, settings: Mapping[str, str], guideline: Guideline | None = None) -> dict[str, Scalar]:
         """Values as typed, by name or alias. Raises InputError for an unknown name or an unusable value."""
@@ -116,8 +127,11 @@ class Library:
     def run(
         self, guideline: Guideline, given: Mapping[str, Scalar], patient: Patient = NOBODY_KNOWN
     ) -> Result:
+        """Runs a guideline over what is given; `run_over` over all values."""
+        return self.run_over(guideline, self.values(given, guideline), patient)
+
+    def run_over(self, guideline: Guideline, values: Mapping[str, Value], patient: Patient) -> Result:
         """Runs a guideline; what an overlay changed in the plan says so. Raises InputError like `run.run`."""
-        values = self.values(given, guideline)
         result = run(guideline, values, self.formulary, patient)
         plan = result.plan
         if guideline.id in self.published:

@@ -6,6 +6,7 @@ The last check before a dose is shown, whatever a table says. The figures stand 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -35,6 +36,7 @@ TIMES_A_DAY: Mapping[str, float] = {
     "every 6 months": 1,
     "as needed": 1,
     "after each loose stool": 1,
+    "hourly": 24,
     "every 20 minutes for 1 hour": 3,
     "every 10 minutes": 1,
     "every other day": 1,
@@ -108,9 +110,7 @@ class Formulary:
         taken: names of what is taken already, the medicine itself left out. values: all shared inputs.
         """
         mine = self.called(name)
-        withheld = [
-            f"allergy to {a}" for a in allergies if a.casefold().strip() in mine or self.called(a) & mine
-        ]
+        withheld = [f"allergy to {allergy}" for allergy in allergies if self._meant_by(allergy) & mine]
         checks, missing = list[str](), set[str]()
         for caution in self.cautions:
             if caution.medicine not in mine:
@@ -128,6 +128,12 @@ class Formulary:
                 text = f"with {other}: {found.says} ({found.source})"
                 (withheld if found.level == "avoid" else checks).append(text)
         return Verdict(tuple(dict.fromkeys(withheld)), tuple(dict.fromkeys(checks)), frozenset(missing))
+
+    def _meant_by(self, allergy: str) -> frozenset[str]:
+        """Every name and group in the words of an allergy: "penicillin (rash)", "sulfonamides"."""
+        words = re.findall(r"[^\W_][\w+-]*", allergy.casefold())
+        words += [word.removesuffix("s") for word in words]
+        return frozenset((allergy.casefold().strip(),)).union(*(self.called(word) for word in words))
 
     def _between(self, mine: frozenset[str], theirs: frozenset[str]) -> Iterator[Interaction]:
         for pair in self.interactions:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from datetime import date
 from itertools import combinations
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import inspect
@@ -136,6 +136,8 @@ def _blame(value: object, hint: Any, path: _Path) -> CaseError:
     if isinstance(kind, inspect.StructType) and isinstance(value, dict):
         return _blame_field(value, kind, path)
     if isinstance(kind, inspect.VarTupleType) and isinstance(value, list):
+        while get_origin(hint) is not tuple:  # Annotated[tuple[…] | None, …]
+            hint = get_args(hint)[0]
         hint = get_args(hint)[0]
         for index, part in enumerate(value):
             if not _fits(part, hint):

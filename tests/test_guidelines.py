@@ -31,9 +31,9 @@ consciousness,choice,,,,,alert|voice|pain,,,vitals consciousness,Alert?
 """
 EMPTY = {
     "derived.csv": "name,formula\npregnant,pregnant and not age_years < 10\n",
-    "medicines.csv": "medicine,unit,max_single,max_daily,groups,source\n"
-    "amoxicillin,mg,1000,3000,penicillin,unverified\nenalapril,mg,20,40,ace-inhibitor,unverified\n"
-    "losartan,mg,100,100,angiotensin-blocker,unverified\n",
+    "medicines.csv": "medicine,unit,max_single,max_daily,max_per_kg,groups,source\n"
+    "amoxicillin,mg,1000,3000,50,penicillin,unverified\nenalapril,mg,20,40,,ace-inhibitor,unverified\n"
+    "losartan,mg,100,100,,angiotensin-blocker,unverified\n",
     "cautions.csv": "medicine,when,if_unknown,says,source\n"
     "ace-inhibitor,pregnant,withhold,harms the unborn child,unverified\n",
     "interactions.csv": "one,other,level,says,source\n"
@@ -208,9 +208,16 @@ def test_a_dose_over_the_hard_maximum_is_withheld(tmp_path: Path) -> None:
     assert drug.withheld == ("1200 mg at once is over the maximum of 1000",)
 
 
+def test_a_dose_that_is_too_much_for_the_weight_is_withheld(tmp_path: Path) -> None:
+    library = library_of(tmp_path, plan_csv=PLAN.replace("{40 * weight_kg}", "600"))
+    drug = library.run(library.get("g"), {**FAST, "weight_kg": 10.0}).plan[0]
+    assert drug.withheld == ("600 mg at once for 10 kg is over 50 mg per kg",)
+    assert library.run(library.get("g"), {**FAST, "weight_kg": 60.0}).plan[0].withheld == ()
+
+
 def test_an_allergy_withholds_the_medicine_and_its_group(tmp_path: Path) -> None:
     library = library_of(tmp_path)
-    for allergy in ("penicillin", "Amoxicillin"):
+    for allergy in ("penicillin", "Amoxicillin", "penicillins (rash)"):
         patient = Patient(allergies=(allergy,))
         drug = library.run(library.get("g"), {**FAST, "weight_kg": 10.0}, patient).plan[0]
         assert (drug.dose, drug.withheld) == (None, (f"allergy to {allergy}",))

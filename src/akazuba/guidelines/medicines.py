@@ -43,15 +43,22 @@ TIMES_A_DAY: Mapping[str, float] = {
 }
 """The frequencies that a plan may name, and how many doses at most fall on one day (as needed: one)."""
 
+CHILD_KG = 40.0
+"""Under this weight the maximum per kg holds too (our choice)."""
+
 
 @dataclass(frozen=True)
 class Medicine:
-    """The most that may be given in one unit (mg, tablet, ml …). groups: what one may be allergic to."""
+    """The most that may be given in one unit (mg, tablet, ml …): at once, a day, at once per kg of a child.
+
+    max_per_kg: for patients under `CHILD_KG`; infinite where none is listed. groups: what one may be allergic to.
+    """
 
     name: str
     unit: str
     max_single: float
     max_daily: float
+    max_per_kg: float
     groups: frozenset[str]
     source: str
 
@@ -140,7 +147,7 @@ class Formulary:
             if (pair.one in mine and pair.other in theirs) or (pair.other in mine and pair.one in theirs):
                 yield pair
 
-    def excess(self, name: str, unit: str, amount: float, frequency: str) -> str:
+    def excess(self, name: str, unit: str, amount: float, frequency: str, weight_kg: float | None) -> str:
         """Why a dose is over the hard maximum; "" when it is not. Raises KeyError for an unknown one."""
         medicine = self.medicines[name, unit]
         daily = amount * TIMES_A_DAY[frequency]
@@ -148,6 +155,12 @@ class Formulary:
             return f"{amount:g} {unit} at once is over the maximum of {medicine.max_single:g}"
         if daily > medicine.max_daily * (1 + 1e-9):
             return f"{daily:g} {unit} a day is over the maximum of {medicine.max_daily:g}"
+        if (
+            weight_kg is not None
+            and weight_kg < CHILD_KG
+            and amount / weight_kg > medicine.max_per_kg * (1 + 1e-9)
+        ):
+            return f"{amount:g} {unit} at once for {weight_kg:g} kg is over {medicine.max_per_kg:g} {unit} per kg"
         return ""
 
 
@@ -161,11 +174,14 @@ def read_formulary(rows: Mapping[str, list[dict[str, str]]], kinds: Mapping[str,
         groups = frozenset(group.strip() for group in row["groups"].split("|") if group.strip())
         try:
             most = float(row["max_single"]), float(row["max_daily"])
+            per_kg = float(row["max_per_kg"] or "inf")
         except ValueError as problem:
-            raise ArtefactError(item, "two numbers, max_single and max_daily", str(problem)) from problem
+            raise ArtefactError(
+                item, "numbers for max_single, max_daily and max_per_kg", str(problem)
+            ) from problem
         if key in medicines or not 0 < most[0] <= most[1]:
             raise ArtefactError(item, "each once, 0 < max_single <= max_daily", str(most))
-        medicines[key] = Medicine(*key, *most, groups, row["source"])
+        medicines[key] = Medicine(*key, *most, per_kg, groups, row["source"])
         names[key[0]] = names.get(key[0], frozenset()) | groups | {key[0]}
     known = set(names) | {part for name in names for part in name.split("+")} | set().union(*names.values())
     return Formulary(

@@ -145,7 +145,8 @@ def _planned(
     needs = set(missing_of(cells.values()))
     withheld, checks, dose = list[str](), list[str](), None
     if cells["amount"] is not None or isinstance(row.then.get("amount"), Formula):
-        dose, why = _dose(cells, formulary, what)
+        weight = values.get("weight_kg")
+        dose, why = _dose(cells, formulary, what, weight if isinstance(weight, float) else None)
         withheld += [why] if why else []
     if action in GIVEN:
         verdict = formulary.judged(what, others, patient.allergies, values)
@@ -178,7 +179,9 @@ def _planned(
     )
 
 
-def _dose(cells: Mapping[str, Value], formulary: Formulary, what: str) -> tuple[str | None, str]:
+def _dose(
+    cells: Mapping[str, Value], formulary: Formulary, what: str, weight_kg: float | None
+) -> tuple[str | None, str]:
     """The dose in words, or why there is none."""
     amount, unit, frequency = cells["amount"], shown(cells["unit"]), shown(cells["frequency"])
     if isinstance(amount, Unassessed):
@@ -187,7 +190,7 @@ def _dose(cells: Mapping[str, Value], formulary: Formulary, what: str) -> tuple[
         return None, "no dose can be computed from what is given"
     if amount <= 0:
         return None, f"no dose: {amount:g} {unit} was computed"
-    if why := formulary.excess(what, unit, amount, frequency):
+    if why := formulary.excess(what, unit, amount, frequency, weight_kg):
         return None, why
     days = cells["for_days"]
     during = f" for {days:g} day{'s' * (days != 1)}" if isinstance(days, float) else ""

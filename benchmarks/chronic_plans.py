@@ -1,0 +1,149 @@
+"""Whether the box's chronic-care plans are those that the published protocols ask for.
+
+`data/chronic_cases.ndjson`: 99 cases, written from the protocols before the tables existed, by another hand than the
+tables', with the expected plan; a second reader worked the plans out again from the protocols without seeing the first
+ones (`second`). Where the two differed, the protocol was read again and `expected` holds what it says (`settled` has the
+reason). A plan agrees when it has exactly the expected actions, each with its dose, its duration and its date.
+`first_run` is what was measured when tables and expectations first met.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from language import wilson
+
+from akazuba.guidelines.care import patient_of
+from akazuba.guidelines.case_values import values_of
+from akazuba.guidelines.formulas import truth
+from akazuba.guidelines.library import Library
+from akazuba.guidelines.values import Scalar, Truth
+from akazuba.records import Action, Case
+
+CASES = Path(__file__).parent / "data" / "chronic_cases.ndjson"
+GIVEN = Path(__file__).parent / "gold" / "chronic_given.json"
+FIRST_RUN = Path(__file__).parent / "results" / "chronic_plans_first_run.json"
+
+Row = Mapping[str, Any]
+Line = tuple[str, str, str, float | None, str | None]
+"""An action, its object, its dose, its days, its date."""
+
+
+def rows() -> list[Row]:
+    return [json.loads(line) for line in CASES.read_text(encoding="utf-8").splitlines()]
+
+
+def answers_of(row: Row, gold: Mapping[str, Any]) -> dict[str, Scalar]:
+    """What the case's author gave beside the case, in the names of our inputs."""
+    maps = {**gold["maps"].get("all", {}), **gold["maps"].get(row["condition"], {})}
+    found: dict[str, Scalar] = {}
+    for name, value in row["given"].items():
+        rule = maps.get(name, name)
+        for entry in rule if isinstance(rule, list) else [rule]:
+            entry = {"input": entry} if isinstance(entry, str) else entry
+            said = _said(value, entry.get("values"))
+            if entry["input"] and said is not None:
+                found[entry["input"]] = said
+    return found
+
+
+def _said(value: Any, words: Mapping[str, Any] | None) -> Scalar | None:
+    if words is None:
+        return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, list):
+        hits = [words[item] for item in value if item in words]
+        said = words.get("[]") if not value else hits[0] if hits else words.get("*")
+    else:
+        key = json.dumps(value) if isinstance(value, bool) else str(value)
+        said = words.get(key, words.get("*"))
+    return {"yes": True, "no": False}.get(said, said) if isinstance(said, str) else said
+
+
+def planned(library: Library, row: Row, gold: Mapping[str, Any]) -> list[Action]:
+    """The plan of the guidelines of the case's condition."""
+    case = msgspec.convert({**row["case"], "answers": answers_of(row, gold)}, Case)
+    values = values_of(library.all_inputs, case, (), lambda _: frozenset())
+    patient, plan = patient_of(case), list[Action]()
+    for id_ in gold["guidelines"][row["condition"]]:
+        guideline = library.get(id_)
+        known = library.values(values, guideline)
+        if guideline.applies is None or truth(guideline.applies.value(known)) is Truth.TRUE:
+            plan += library.run_over(guideline, known, patient).plan
+    return plan
+
+
+def ours(plan: list[Action], gold: Mapping[str, Any]) -> list[Line]:
+    lines: list[Line] = []
+    for action in plan:
+        dose = _dose(action.dose or "")
+        days = action.in_days if action.in_days is not None else action.for_days
+        if action.withheld and not action.needs:
+            lines.append(("avoid", _what(action.what, gold), "", None, None))
+            continue
+        lines.append((action.action, _what(action.what, gold), dose, days, action.date))
+        lines += [("test", gold["measured"].get(need, need), "", None, None) for need in action.needs]
+    return lines
+
+
+def theirs(expected: list[Row], gold: Mapping[str, Any]) -> list[Line]:
+    return [
+        (e["action"], _what(e["what"], gold), _dose(e["dose"] or ""), e["days"], e["date"]) for e in expected
+    ]
+
+
+def _what(what: str, gold: Mapping[str, Any]) -> str:
+    return gold["same"].get(what.casefold(), what.casefold())
+
+
+def _dose(dose: str) -> str:
+    """Singular units, without the duration (it is compared apart)."""
+    text = dose.split(" for ")[0]
+    for many in ("tablets", "sachets", "puffs", "capsules", "units", "micrograms"):
+        text = text.replace(many, many[:-1])
+    return text
+
+
+def differences(library: Library, row: Row, gold: Mapping[str, Any], key: str = "expected") -> Iterator[str]:
+    found, wanted = Counter(ours(planned(library, row, gold), gold)), Counter(theirs(row[key], gold))
+    found = Counter(dict.fromkeys(found, 1))  # the same action of two guidelines is one
+    yield from (f"missing {_words(line)}" for line in wanted - found)
+    yield from (f"added {_words(line)}" for line in found - wanted)
+
+
+def _words(line: Line) -> str:
+    action, what, dose, days, date = line
+    return " ".join(str(part) for part in (action, what, dose, days and f"{days:g} days", date) if part)
+
+
+def measured(library: Library) -> dict[str, object]:
+    gold, every = json.loads(GIVEN.read_text(encoding="utf-8")), rows()
+    agree = {row["id"]: not list(differences(library, row, gold)) for row in every}
+    conditions = dict.fromkeys(row["condition"] for row in every)
+    result: dict[str, object] = {
+        "chronic_plan_agreement": wilson(sum(agree.values()), len(agree)),
+        "by_condition": {
+            name: f"{sum(agree[r['id']] for r in every if r['condition'] == name)}"
+            f" of {sum(r['condition'] == name for r in every)}"
+            for name in conditions
+        },
+        "two_readers_agree": wilson(sum(not row.get("settled") for row in every), len(every)),
+        "protocol_opened": sum(row["protocol"]["opened"] for row in every),
+    }
+    if FIRST_RUN.is_file():
+        result["first_run"] = json.loads(FIRST_RUN.read_text(encoding="utf-8"))
+    return result
+
+
+if __name__ == "__main__":
+    from akazuba.guidelines.library import shipped
+
+    table = json.loads(GIVEN.read_text(encoding="utf-8"))
+    for case in rows():
+        for line in differences(shipped(), case, table):
+            print(f"{case['id']}: {line}")
+    print(json.dumps(measured(shipped())))

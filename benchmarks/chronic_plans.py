@@ -1,10 +1,11 @@
 """Whether the box's chronic-care plans are those that the published protocols ask for.
 
-`data/chronic_cases.ndjson`: 99 cases, written from the protocols before the tables existed, by another hand than the
-tables', with the expected plan; a second reader worked the plans out again from the protocols without seeing the first
-ones (`second`). Where the two differed, the protocol was read again and `expected` holds what it says (`settled` has the
-reason). A plan agrees when it has exactly the expected actions, each with its dose, its duration and its date.
-`first_run` is what was measured when tables and expectations first met.
+`data/chronic_cases.ndjson`: 99 cases, written from the protocols before the tables existed, by another
+hand than the tables', with the expected plan; a second reader worked the plans out again from the
+protocols without seeing the first ones (`second`). Where the two differed, the protocol was read again
+and `expected` holds what it says (`settled` has the reason). A plan agrees when it has exactly the
+expected actions, each with its dose, its duration and its date. `first_run` is what was measured when
+tables and expectations first met.
 """
 
 from __future__ import annotations
@@ -44,8 +45,8 @@ def answers_of(row: Row, gold: Mapping[str, Any]) -> dict[str, Scalar]:
     found: dict[str, Scalar] = {}
     for name, value in row["given"].items():
         rule = maps.get(name, name)
-        for entry in rule if isinstance(rule, list) else [rule]:
-            entry = {"input": entry} if isinstance(entry, str) else entry
+        for given in rule if isinstance(rule, list) else [rule]:
+            entry = {"input": given} if isinstance(given, str) else given
             said = _said(value, entry.get("values"))
             if entry["input"] and said is not None:
                 found[entry["input"]] = said
@@ -102,7 +103,7 @@ def _what(what: str, gold: Mapping[str, Any]) -> str:
 
 def _dose(dose: str) -> str:
     """Singular units, without the duration (it is compared apart)."""
-    text = dose.split(" for ")[0]
+    text = dose.split(" for ", maxsplit=1)[0]
     for many in ("tablets", "sachets", "puffs", "capsules", "units", "micrograms"):
         text = text.replace(many, many[:-1])
     return text

@@ -1,11 +1,13 @@
 """How urgent the box calls patients whom others described: 120 vignettes in a nurse's words.
 
-Each (`data/triage_vignettes.ndjson`) retells a published case or teaching case in other words, with the source that
-sets its urgency; author: one, no clinician, who never saw the code or its word lists. Every second one (by hash of
-its id) is held out: its errors are never printed. `first_run` is what was measured before anything was mended.
+Each (`data/triage_vignettes.ndjson`) retells a published case or teaching case in other words, with the
+source that sets its urgency; one author, no clinician, who never saw the code or its word lists. Every
+second one (by hash of its id) is held out: its errors are never printed. `first_run` is what was measured
+before anything was mended.
 
-emergency_recall: of the red expected, how many are red. urgent_recall: of the red and yellow, how many are not
-green. over_triage: of the green, how many are red or yellow. agreement: levels that are exactly the expected one.
+emergency_recall: of the red expected, how many are red. urgent_recall: of the red and yellow, how many
+are not green. over_triage: of the green, how many are red or yellow. agreement: exactly the expected
+level.
 """
 
 from __future__ import annotations
@@ -55,11 +57,11 @@ def shares(of: Sequence[Row], levels: Mapping[str, str]) -> dict[str, object]:
     }
 
 
-def measured(desk: Desk) -> dict[str, object]:
+def measured(desk: Desk) -> dict[str, dict[str, object]]:
     """By half, and of both together."""
     every = rows()
     levels = {row["id"]: level(desk, row) for row in every}
-    found: dict[str, object] = {"all": shares(every, levels)}
+    found = {"all": shares(every, levels)}
     for split in ("dev", "heldout"):
         found[split] = shares([row for row in every if row["split"] == split], levels)
     return found

@@ -7,6 +7,7 @@ looks like another unit; it is never converted silently.
 from __future__ import annotations
 
 import csv
+import difflib
 import io
 import math
 import re
@@ -118,7 +119,12 @@ class Input:
                 else float(value)
             )
         if value not in self.options or (self.kind == "flag") != isinstance(value, bool):
-            raise InputError(self.name, self.expected, repr(value))
+            near = difflib.get_close_matches(str(value).casefold(), self.choices, n=1)
+            near = near or [
+                c for c in self.choices if str(value).strip() and c.startswith(str(value).casefold())
+            ]
+            guess = f" (did you mean {near[0]}?)" if len(near) == 1 else ""
+            raise InputError(self.name, self.expected, f"{value!r}{guess}")
         return value
 
     def parsed(self, text: str) -> Scalar:
@@ -129,7 +135,8 @@ class Input:
                 raise InputError(self.name, self.expected, repr(text))
             return _YES[text.casefold()]
         if self.kind == "choice":
-            return self.checked(text)
+            spelt = {_spelling(choice): choice for choice in self.choices}
+            return self.checked(spelt.get(_spelling(text), text))
         match = re.fullmatch(r"(-?\d+(?:\.\d+)?)\s*([^\s\d,.].*)?", text)
         if match is None:
             hint = " (decimal point, not comma)" if "," in text else ""
@@ -156,6 +163,15 @@ class Input:
             if self.low <= (mine := other.converted(value)) <= self.high:
                 return f", which looks like {other.unit}: that would be {mine:.3g} {self.unit}"
         return ""
+
+
+def _spelling(word: str) -> str:
+    """A word whatever its capitals, hyphens and underscores.
+
+    >>> _spelling("Eastern_Sub-Saharan Africa")
+    'eastern sub saharan africa'
+    """
+    return re.sub(r"[\s_-]+", " ", word.casefold().strip())
 
 
 def _plain(unit: str) -> str:

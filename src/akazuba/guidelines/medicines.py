@@ -6,6 +6,7 @@ The last check before a dose is shown, whatever a table says. The figures stand 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -51,7 +52,8 @@ CHILD_KG = 40.0
 class Medicine:
     """The most that may be given in one unit (mg, tablet, ml …): at once, a day, at once per kg of a child.
 
-    max_per_kg: for patients under `CHILD_KG`; infinite where none is listed. groups: what one may be allergic to.
+    max_per_kg: for patients under `CHILD_KG`; infinite where none is listed.
+    groups: what one may be allergic to.
     """
 
     name: str
@@ -155,12 +157,12 @@ class Formulary:
             return f"{amount:g} {unit} at once is over the maximum of {medicine.max_single:g}"
         if daily > medicine.max_daily * (1 + 1e-9):
             return f"{daily:g} {unit} a day is over the maximum of {medicine.max_daily:g}"
-        if (
-            weight_kg is not None
-            and weight_kg < CHILD_KG
-            and amount / weight_kg > medicine.max_per_kg * (1 + 1e-9)
-        ):
-            return f"{amount:g} {unit} at once for {weight_kg:g} kg is over {medicine.max_per_kg:g} {unit} per kg"
+        limit = (
+            medicine.max_per_kg * weight_kg if weight_kg is not None and weight_kg < CHILD_KG else math.inf
+        )
+        if amount > limit * (1 + 1e-9):
+            per_kg = f"{medicine.max_per_kg:g} {unit} per kg"
+            return f"{amount:g} {unit} at once for {weight_kg:g} kg is over {per_kg}"
         return ""
 
 

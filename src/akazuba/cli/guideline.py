@@ -60,9 +60,12 @@ def show_(id_: str, as_json: bool, overlays: Sequence[Path]) -> None:
 
     Example: akazuba guideline show news2
     """
-    from akazuba.guidelines.describe import description, readable
+    from akazuba.guidelines.describe import chart_text, description, readable
 
     with errors_shown():
+        if not as_json and (chart := chart_text(id_)) is not None:
+            show(chart)
+            return
         found = _library(overlays).get(id_)
     show(json.dumps(description(found)) if as_json else readable(found))
 

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from akazuba.errors import InputError
+from akazuba.guidelines.chart import shipped_charts
 from akazuba.guidelines.conformance import action_words, check, untested_thresholds
 from akazuba.guidelines.guideline import Computed, Guideline
 from akazuba.guidelines.library import Library
@@ -39,6 +40,32 @@ def summaries(library: Library) -> list[JsonFacts]:
     ]
 
 
+def chart_lines() -> list[str]:
+    """The triage charts, which are run over findings by `akazuba triage`."""
+    return [
+        f"{chart.id}  {chart.title} ({chart.publisher}, {chart.edition}); {len(chart.rules)} rules, "
+        f"{len(chart.signs)} signs; {chart.review}"
+        for chart in shipped_charts()
+    ]
+
+
+def chart_text(id_: str) -> str | None:
+    """One triage chart in words; None when it is no chart's id."""
+    chart = next((chart for chart in shipped_charts() if chart.id == id_), None)
+    if chart is None:
+        return None
+    lines = [
+        f"{chart.title} ({chart.id})",
+        f"{chart.publisher}, {chart.edition}. {chart.review.capitalize()}.",
+    ]
+    lines += [chart.licence, *chart.notes, "", "Rules (run by akazuba triage):"]
+    for rule in chart.rules:
+        signs = ", ".join(rule.signs) or "by age or pregnancy alone"
+        of = f"{rule.at_least} of: " if rule.at_least > 1 else ""
+        lines.append(f"  {rule.level} ({rule.band}): {rule.message}: {of}{signs} [{rule.source}]")
+    return "\n".join(lines)
+
+
 def summary_table(rows: Sequence[Mapping[str, Any]]) -> str:
     width = max(len(row["id"]) for row in rows)
     lines = [
@@ -49,6 +76,7 @@ def summary_table(rows: Sequence[Mapping[str, Any]]) -> str:
     ]
     verified, clauses = (sum(row[key] for row in rows) for key in ("clauses_verified", "clauses"))
     reviewed = sum(row["review"] != "not reviewed by a clinician" for row in rows)
+    lines += ["", "Triage charts:", *chart_lines()]
     lines.append(f"\n{len(rows)} guidelines; reviewed by a clinician: {reviewed}.")
     lines.append(
         f"Clauses whose text was opened: {verified} of {clauses} ({100 * verified / clauses:.0f} %)."

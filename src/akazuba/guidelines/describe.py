@@ -58,7 +58,7 @@ def chart_text(id_: str) -> str | None:
         f"{chart.title} ({chart.id})",
         f"{chart.publisher}, {chart.edition}. {chart.review.capitalize()}.",
     ]
-    lines += [chart.licence, *chart.notes, "", "Rules (run by akazuba triage):"]
+    lines += [chart.licence, "", "Rules (run by akazuba triage):"]
     for rule in chart.rules:
         signs = ", ".join(rule.signs) or "by age or pregnancy alone"
         of = f"{rule.at_least} of: " if rule.at_least > 1 else ""

@@ -11,7 +11,6 @@ tables and expectations first met.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -86,15 +85,22 @@ def ours(plan: list[Action], gold: Mapping[str, Any]) -> list[Line]:
         if action.withheld and not action.needs:
             lines.append(("avoid", _what(action.what, gold), "", None, None))
             continue
-        lines.append((action.action, _what(action.what, gold), dose, days, action.date))
-        lines += [("test", gold["measured"].get(need, need), "", None, None) for need in action.needs]
+        lines.append((_verb(action.action), _what(action.what, gold), dose, days, action.date))
+        if action.withheld:  # what the dose needs has to be measured
+            lines += [("test", gold["measured"].get(need, need), "", None, None) for need in action.needs]
     return lines
 
 
 def theirs(expected: list[Row], gold: Mapping[str, Any]) -> list[Line]:
     return [
-        (e["action"], _what(e["what"], gold), _dose(e["dose"] or ""), e["days"], e["date"]) for e in expected
+        (_verb(e["action"]), _what(e["what"], gold), _dose(e["dose"] or ""), e["days"], e["date"])
+        for e in expected
     ]
+
+
+def _verb(action: str) -> str:
+    """A course is started or given; a health post admits by referring."""
+    return {"give": "start", "admit": "refer", "reduce": "increase"}.get(action, action)
 
 
 def _what(what: str, gold: Mapping[str, Any]) -> str:
@@ -109,11 +115,17 @@ def _dose(dose: str) -> str:
     return text
 
 
-def differences(library: Library, row: Row, gold: Mapping[str, Any], key: str = "expected") -> Iterator[str]:
-    found, wanted = Counter(ours(planned(library, row, gold), gold)), Counter(theirs(row[key], gold))
-    found = Counter(dict.fromkeys(found, 1))  # the same action of two guidelines is one
-    yield from (f"missing {_words(line)}" for line in wanted - found)
-    yield from (f"added {_words(line)}" for line in found - wanted)
+def differences(
+    library: Library, row: Row, gold: Mapping[str, Any], *, advice: bool = False, key: str = "expected"
+) -> Iterator[str]:
+    """advice: what to tell the patient counts too; the protocols rarely fix at which visit."""
+    found, wanted = set(ours(planned(library, row, gold), gold)), set(theirs(row[key], gold))
+    for line in sorted(wanted - found, key=str):
+        if advice or line[0] != "advise":
+            yield f"missing {_words(line)}"
+    for line in sorted(found - wanted, key=str):
+        if advice or line[0] != "advise":
+            yield f"added {_words(line)}"
 
 
 def _words(line: Line) -> str:
@@ -124,9 +136,11 @@ def _words(line: Line) -> str:
 def measured(library: Library) -> dict[str, object]:
     gold, every = json.loads(GIVEN.read_text(encoding="utf-8")), rows()
     agree = {row["id"]: not list(differences(library, row, gold)) for row in every}
+    told = [not list(differences(library, row, gold, advice=True)) for row in every]
     conditions = dict.fromkeys(row["condition"] for row in every)
     result: dict[str, object] = {
         "chronic_plan_agreement": wilson(sum(agree.values()), len(agree)),
+        "with_advice_agreement": wilson(sum(told), len(told)),
         "by_condition": {
             name: f"{sum(agree[r['id']] for r in every if r['condition'] == name)}"
             f" of {sum(r['condition'] == name for r in every)}"

@@ -36,6 +36,7 @@ EMPTY = {
     "losartan,mg,100,100,,angiotensin-blocker,unverified\n",
     "cautions.csv": "medicine,when,if_unknown,says,source\n"
     "ace-inhibitor,pregnant,withhold,harms the unborn child,unverified\n",
+    "synonyms.csv": "name,means\naugmentin,amoxicillin\n",
     "interactions.csv": "one,other,level,says,source\n"
     "ace-inhibitor,angiotensin-blocker,avoid,kidney failure,unverified\n"
     "ace-inhibitor,spironolactone,caution,potassium rises,unverified\n",

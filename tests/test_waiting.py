@@ -39,7 +39,11 @@ class Clock:
 
 
 def steps(queue: Queue) -> list[tuple[str, int]]:
-    return [(alarm.case_id, alarm.step) for alarm in queue.raise_alarms()]
+    """The alarms that are due, each raised."""
+    due = queue.due_alarms()
+    for alarm in due:
+        queue.alarmed(alarm)
+    return [(alarm.case_id, alarm.step) for alarm in due]
 
 
 def test_a_red_patient_raises_an_alarm_at_once_and_louder_after_two_and_four_minutes() -> None:
@@ -125,9 +129,53 @@ def test_a_restart_goes_on_where_it_stood_and_counts_the_time_in_between(tmp_pat
     assert {row[3].boot for row in again.history("a")} == {"first", "second"}
 
 
-def test_a_clock_that_is_set_back_makes_no_negative_wait() -> None:
-    assert Now(50, 1, "b").since(Now(100, 90, "a")) == 0
+def test_after_a_restart_with_a_clock_that_went_back_everybody_is_overdue() -> None:
+    clock = Clock()
+    queue = Queue(":memory:", clock)
+    queue.arrive("a")
+    queue.triage("a", "red")
+    clock.wall, clock.monotonic, clock.boot = 0.0, 1.0, "second"
+    assert steps(queue) == [("a", 0), ("a", 1), ("a", 2)]
     assert Now(50, 95, "a").since(Now(100, 90, "a")) == 5
+
+
+def test_an_alarm_that_nobody_heard_comes_again_and_one_that_was_raised_does_not() -> None:
+    queue = Queue(":memory:", Clock())
+    queue.arrive("a")
+    queue.triage("a", "red")
+    [alarm] = queue.due_alarms()
+    assert queue.due_alarms() == [alarm]
+    queue.alarmed(alarm)
+    queue.alarmed(alarm)
+    assert queue.due_alarms() == []
+    assert [row[0] for row in queue.history("a")].count("alarm") == 1
+
+
+def test_two_processes_share_one_queue(tmp_path: Path) -> None:
+    clock = Clock()
+    page, command = Queue(tmp_path / "q.sqlite", clock), Queue(tmp_path / "q.sqlite", clock)
+    page.arrive("a")
+    with pytest.raises(InputError, match="not in the queue"):
+        command.arrive("a")
+    command.triage("a", "red")
+    assert steps(page) == [("a", 0)]
+    assert steps(command) == []
+    page.acknowledge("a", "nurse")
+    clock.wait(300)
+    assert steps(command) == []
+    page.seen("a", "nurse")
+    with pytest.raises(InputError, match="none of that id"):
+        command.seen("a", "nurse")
+    assert Queue(tmp_path / "q.sqlite", clock).waiting() == []
+
+
+def test_a_patient_who_was_acknowledged_before_triage_may_be_yellow() -> None:
+    queue = Queue(":memory:", Clock())
+    queue.arrive("a")
+    queue.acknowledge("a", "nurse")
+    assert queue.triage("a", "yellow").level == "yellow"
+    with pytest.raises(InputError, match="a level of"):
+        queue.triage("a", "purple")  # type: ignore[arg-type]
 
 
 KILLED = """
@@ -202,7 +250,7 @@ def test_a_red_patient_is_alarmed_or_acknowledged_whatever_happened(
         except InputError:
             pass
         clock.wait(30)
-        queue.raise_alarms()
+        steps(queue)
     for entry in queue.waiting():
         if entry.level == "red":
             assert entry.alarms > 0 or entry.acknowledged is not None

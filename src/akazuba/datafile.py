@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
@@ -38,3 +40,23 @@ def refuse_repeats(item: str, names: Iterable[str]) -> None:
         if name in seen:
             raise ArtefactError(f"{item} {name}", "each once", "a repeated one")
         seen.add(name)
+
+
+def rows_of(text: str, file: str) -> list[dict[str, str]]:
+    """The rows of a CSV file by header, empty lines left out. Raises ArtefactError for an unsound one."""
+    reader = csv.reader(io.StringIO(text), strict=True)
+    try:
+        lines = [(reader.line_num, line) for line in reader if any(cell.strip() for cell in line)]
+    except csv.Error as problem:
+        raise ArtefactError(
+            f"{file}, line {reader.line_num}", "comma-separated values", str(problem)
+        ) from problem
+    if not lines:
+        raise ArtefactError(file, "a header and rows", "an empty file")
+    header = [cell.strip() for cell in lines[0][1]]
+    if len(set(header)) != len(header):
+        raise ArtefactError(file, "each column once", next(h for h in header if header.count(h) > 1))
+    for number, line in lines[1:]:
+        if len(line) != len(header):
+            raise ArtefactError(f"{file}, line {number}", f"{len(header)} cells", f"{len(line)} ({line[0]})")
+    return [dict(zip(header, (cell.strip() for cell in line), strict=True)) for _, line in lines[1:]]

@@ -132,7 +132,9 @@ class Case(Value, frozen=True):
     medications: Annotated[
         tuple[Medication, ...] | None, Meta(description="what is taken now; [] is nothing, null is not asked")
     ] = None
-    allergies: tuple[Name, ...] = ()
+    allergies: Annotated[tuple[Name, ...] | None, Meta(description="[] is none known, null is not asked")] = (
+        None
+    )
     conditions: tuple[Name, ...] = ()
     gestational_age_weeks: Annotated[float, Meta(ge=0, le=45)] | None = None
     answers: Annotated[

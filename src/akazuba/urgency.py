@@ -5,7 +5,6 @@ The charts decide first; numbers in the note and the scores of guidelines may on
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from akazuba.errors import CaseError
@@ -14,7 +13,7 @@ from akazuba.guidelines.case_values import values_of
 from akazuba.guidelines.library import OWN, Library, open_library
 from akazuba.guidelines.plan import first_actions
 from akazuba.guidelines.triage import triage
-from akazuba.intake.cases import CaseLine, read_cases
+from akazuba.intake.cases import CaseLine
 from akazuba.intake.coded import coded_findings
 from akazuba.intake.noted import with_noted_vitals
 from akazuba.language.reader import Reader
@@ -81,7 +80,7 @@ def decide(desk: Desk, case: Case, note: NoteReading) -> Decided:
     urgency = triage(case, findings, note.understood, ancestors)
     if noted is not case:
         urgency = _more_urgent(urgency, triage(noted, findings, note.understood, ancestors))
-    values = values_of(desk.library.all_inputs, noted, findings, ancestors)
+    values = values_of(desk.library.all_inputs, noted, findings, ancestors, desk.library.formulary.parts)
     care = care_for(desk.library, noted, values, urgency.level)
     return Decided(noted, findings, normal, raised(urgency, care.reasons), care)
 
@@ -96,16 +95,8 @@ def _more_urgent(given: Triage, noted: Triage) -> Triage:
     return given
 
 
-def urgencies(desk: Desk, source: str) -> Iterator[Urgency]:
-    """The urgency of each case of a file, in its order; a case that cannot be used has only its error.
-
-    Raises InputError when the source cannot be read.
-    """
-    for line in read_cases(source):
-        yield urgency_of(desk, line)
-
-
 def urgency_of(desk: Desk, line: CaseLine) -> Urgency:
+    """The urgency of one case; a case that cannot be used has only its error."""
     if line.case is None:
         return Urgency(line.case_id, error=str(line.error))
     try:

@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -25,7 +24,7 @@ import click
 from akazuba.cli.guideline import guideline
 from akazuba.cli.knowledge import knowledge
 from akazuba.cli.ranking import rank
-from akazuba.cli.shared import FAILED, UNUSABLE, as_text, errors_shown, fail, show
+from akazuba.cli.shared import FAILED, UNUSABLE, as_text, errors_shown, fail, guarded, show
 from akazuba.cli.urgency import growth, triage
 from akazuba.cli.waiting import queue
 from akazuba.errors import AkazubaError, InputError, why_not_opened
@@ -147,22 +146,10 @@ def _assessments(box: Box, sources: Sequence[str], heatmaps: Path | None) -> Ite
 
 
 def _assessed(line: CaseLine, work: Callable[[], Assessment]) -> _Coded:
-    """Assesses one case by `work`. The one place where a fault of ours is caught: it must not cost the other
-    patients of a batch their assessment, and its own patient is shown as not assessed.
-    """
+    """Assesses one case by `work`, whatever goes wrong."""
     from akazuba.records import Assessment
-    from akazuba.report import harmless
 
-    try:
-        assessment = work()
-    except AkazubaError as error:
-        return Assessment(line.case_id, error=str(error)), FAILED
-    except Exception as fault:
-        for text in traceback.format_exc().splitlines():
-            click.echo(harmless(text), err=True)
-        error_text = f"internal fault: expected an assessment, found {fault!r}"
-        return Assessment(line.case_id, error=error_text), FAILED
-    return assessment, UNUSABLE if assessment.error else 0
+    return guarded(line.case_id, work, lambda case_id, error: Assessment(case_id, error=error))
 
 
 def _show(assessment: Assessment, as_json: bool) -> bool:

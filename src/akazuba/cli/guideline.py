@@ -17,7 +17,7 @@ from akazuba.errors import InputError
 if TYPE_CHECKING:
     from akazuba.guidelines.library import Library
     from akazuba.guidelines.run import Patient
-    from akazuba.guidelines.values import Scalar
+    from akazuba.guidelines.values import Value
 
 OVERLAYS = click.option(
     "--overlay",
@@ -101,11 +101,12 @@ def run(
         pairs = [_pair(text) for text in settings]
         if len(dict(pairs)) != len(pairs):
             raise InputError("--set", "each name once", ", ".join(name for name, _ in pairs))
-        given = library.parsed(dict(pairs), found)
+        given: dict[str, Value] = dict(library.parsed(dict(pairs), found))
         patient = NOBODY_KNOWN
         if file is not None:
             read, patient = _from_case(library, file)
-            given = {**{name: value for name, value in read.items() if name in found.inputs}, **given}
+            known = {name: value for name, value in read.items() if name in found.inputs}
+            given = {**known, **given}
         result = library.run(found, given, patient)
         if fhir:
             title = f"{found.about.title} ({found.about.edition})"
@@ -186,7 +187,7 @@ def _pair(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-def _from_case(library: Library, file: str) -> tuple[dict[str, Scalar], Patient]:
+def _from_case(library: Library, file: str) -> tuple[dict[str, Value], Patient]:
     """What the one case of a file says of the inputs, its note included."""
     from akazuba.guidelines.care import patient_of
     from akazuba.guidelines.case_values import values_of
@@ -202,7 +203,8 @@ def _from_case(library: Library, file: str) -> tuple[dict[str, Scalar], Patient]
         raise lines[0].error or InputError(file, "a case", "none")
     case = lines[0].case
     noted, findings, _ = understood(desk, case, desk.reader.read(case.note, case.language))
-    return values_of(library.all_inputs, noted, findings, desk.terminology.ancestors), patient_of(noted)
+    ancestors, parts = desk.terminology.ancestors, library.formulary.parts
+    return values_of(library.all_inputs, noted, findings, ancestors, parts), patient_of(noted)
 
 
 def _library(overlays: Sequence[Path]) -> Library:

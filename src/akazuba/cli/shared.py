@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import NoReturn, Protocol, TypeVar
 
 import click
 
@@ -42,6 +43,36 @@ def errors_shown() -> Iterator[None]:
     except AkazubaError as error:
         click.echo(f"error: {one_line(str(error))}", err=True)
         sys.exit(UNUSABLE)
+
+
+class Answer(Protocol):
+    """What is printed of one case: it may hold an error instead of the rest."""
+
+    @property
+    def error(self) -> object: ...
+
+
+Given = TypeVar("Given", bound=Answer)
+
+
+def guarded(
+    case_id: str, work: Callable[[], Given], failed: Callable[[str, str], Given]
+) -> tuple[Given, int]:
+    """The answer of `work` and the exit code that it would give alone. The one place where a fault of ours is
+    caught: it must not cost the other patients of a batch their answer, and its own patient is shown as not
+    assessed. failed: makes an answer of a case's id and its error.
+    """
+    from akazuba.report import harmless
+
+    try:
+        answer = work()
+    except AkazubaError as error:
+        return failed(case_id, str(error)), FAILED
+    except Exception as fault:
+        for text in traceback.format_exc().splitlines():
+            click.echo(harmless(text), err=True)
+        return failed(case_id, f"internal fault: expected an assessment, found {fault!r}"), FAILED
+    return answer, UNUSABLE if answer.error else 0
 
 
 def as_text(facts: Mapping[str, object], indent: str = "") -> str:

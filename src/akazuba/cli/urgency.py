@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from akazuba.cli.shared import FAILED, UNUSABLE, errors_shown, show
+from akazuba.cli.shared import FAILED, UNUSABLE, errors_shown, guarded, show
 from akazuba.errors import InputError, why_not_opened
 
 if TYPE_CHECKING:
     from akazuba.guidelines.growth import Growth, Measured
+    from akazuba.records import Urgency
 
 
 @click.command()
@@ -25,26 +27,37 @@ def triage(files: tuple[str, ...], as_json: bool) -> None:
 
     Example: akazuba triage case.json
     """
+    from akazuba.intake.cases import read_cases
     from akazuba.records import Urgency
     from akazuba.report import urgency_line, urgency_text
     from akazuba.settings import from_environ
-    from akazuba.urgency import open_desk, urgencies
+    from akazuba.urgency import open_desk, urgency_of
+
+    def failed(case_id: str, error: str) -> Urgency:
+        return Urgency(case_id, error=error)
 
     codes = []
     with errors_shown():
         desk = open_desk(from_environ())
     for source in files:
         try:
-            for urgency in urgencies(desk, source):
-                show(urgency_line(urgency) if as_json else urgency_text(urgency))
-                if urgency.error:
-                    click.echo(f"error: {urgency.case_id}, {urgency.error}", err=True)
-                codes.append(UNUSABLE if urgency.error else 0)
+            lines = read_cases(source)
+            answers = (guarded(line.case_id, partial(urgency_of, desk, line), failed) for line in lines)
+            codes += [
+                _shown(answer, code, urgency_line if as_json else urgency_text) for answer, code in answers
+            ]
         except InputError as error:
-            show(urgency_line(Urgency(error.item, error=str(error))) if as_json else f"not assessed: {error}")
-            click.echo(f"error: {error}", err=True)
-            codes.append(UNUSABLE)
+            codes.append(
+                _shown(failed(error.item, str(error)), UNUSABLE, urgency_line if as_json else urgency_text)
+            )
     sys.exit(UNUSABLE if codes == [UNUSABLE] else FAILED if any(codes) else 0)
+
+
+def _shown(answer: Urgency, code: int, words: Callable[[Urgency], str | bytes]) -> int:
+    show(words(answer))
+    if answer.error:
+        click.echo(f"error: {answer.case_id}, {answer.error}", err=True)
+    return code
 
 
 @click.command()
@@ -101,7 +114,7 @@ def _batch(path: Path) -> int:
             try:
                 child: Measured = msgspec.json.decode(line, type=Measured)
                 show(msgspec.json.encode(scores(child)))
-            except msgspec.DecodeError as problem:
+            except (msgspec.DecodeError, UnicodeDecodeError) as problem:
                 error = f"{path}, line {place}: expected measurements of a child, found {problem}"
                 show(json.dumps({"id": _id_of(line), "error": error}))
                 click.echo(f"error: {error}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,13 +43,18 @@ def show_queue(as_json: bool) -> None:
         waiting = Queue(path).waiting()
     now = system_now()
     rows: list[dict[str, Any]] = [
-        {"case_id": e.case_id, "level": e.level, "state": e.state, "waited_s": round(now.since(e.arrived))}
+        {"case_id": e.case_id, "level": e.level, "state": e.state, "waited_s": _seconds(now.since(e.arrived))}
         for e in waiting
     ]
     text = "\n".join(
         f"{r['level']:<11}{r['waited_s'] // 60:>4} min  {r['state']:<13}{r['case_id']}" for r in rows
     )
     show(json.dumps(rows) if as_json else text or "nobody waits")
+
+
+def _seconds(waited: float) -> int | None:
+    """None after a restart with a wrong clock: nobody knows."""
+    return round(waited) if math.isfinite(waited) else None
 
 
 @queue.command()

@@ -66,7 +66,7 @@ def case_from_bundle(bundle: Json) -> BundleReading:
         "images": reader.images,
         "labs": reader.labs,
         "medications": reader.medications or None,
-        "allergies": reader.allergies,
+        "allergies": reader.allergies or None,
         "conditions": reader.conditions,
         "gestational_age_weeks": reader.gestational_age_weeks,
         "date": when.date().isoformat() if when else None,

@@ -13,7 +13,7 @@ from akazuba.guidelines.formulas import truth
 from akazuba.guidelines.guideline import Guideline, GuidelineKind
 from akazuba.guidelines.library import Library
 from akazuba.guidelines.run import GIVEN, Patient, Result
-from akazuba.guidelines.values import Scalar, Truth, Value, shown
+from akazuba.guidelines.values import Truth, Unassessed, Value, shown
 from akazuba.records import Action, Case, Level, Protocol, Triage, TriageReason
 
 KINDS = get_args(GuidelineKind)
@@ -29,7 +29,7 @@ class Care:
     reasons: tuple[TriageReason, ...]
 
 
-def care_for(library: Library, case: Case, values: Mapping[str, Scalar], level: Level) -> Care:
+def care_for(library: Library, case: Case, values: Mapping[str, Value], level: Level) -> Care:
     """Runs every guideline that is for this patient.
 
     values: what the case says of the inputs (`case_values.values_of`). level: the charts' urgency.
@@ -63,7 +63,7 @@ def care_for(library: Library, case: Case, values: Mapping[str, Scalar], level: 
 def patient_of(case: Case) -> Patient:
     return Patient(
         datetime.date.fromisoformat(case.date) if case.date else None,
-        tuple(medication.name.casefold() for medication in case.medications or ()),
+        None if case.medications is None else tuple(medicine.name for medicine in case.medications),
         case.allergies,
     )
 
@@ -78,35 +78,39 @@ def raised(urgency: Triage, reasons: Sequence[TriageReason]) -> Triage:
 
 def _applies(guideline: Guideline, values: Mapping[str, Value]) -> Truth:
     """False outside the domain; unknown for a score that may raise the urgency of anybody inside it."""
-    inside = Truth.TRUE
     for name, (low, high) in guideline.about.domain.items():
         value = values[name]
-        if isinstance(value, float):
-            inside = inside if low <= value <= high else Truth.FALSE
-        elif guideline.applies is None:
+        lowest, highest = (value.low, value.high) if isinstance(value, Unassessed) else (value, value)
+        if not (isinstance(lowest, float) and isinstance(highest, float)) or highest < low or lowest > high:
             return Truth.FALSE
-    return min(inside, truth(guideline.applies.value(values)) if guideline.applies else Truth.UNKNOWN)
+        if guideline.applies is None and (lowest < low or highest > high):
+            return Truth.FALSE
+    return truth(guideline.applies.value(values)) if guideline.applies else Truth.UNKNOWN
 
 
 def _reasons(result: Result) -> list[TriageReason]:
     about, found = result.guideline.about, []
     for name, levels in about.raises.items():
         value = result.values[name]
-        level = levels.get(shown(value)) if value is not None else None
+        words = shown(value) if value is not None else result.possible.get(name, "")
+        level = levels.get(words) if value is not None else _least(result.undecided.get(name), levels)
         if level is not None:
-            rule = next((r for r in result.fired if r.gives.get(name) == shown(value)), None)
+            rule = next((r for r in result.fired if r.gives.get(name) == words), None)
             why = {n: v for r in result.fired for n, v in r.because.items() if n in result.guideline.inputs}
             because = ", ".join(f"{n.replace('_', ' ')} {v}" for n, v in list(why.items())[:8])
             clause = f", {rule.clause}" if rule else ""
-            found.append(
-                TriageReason(
-                    about.id,
-                    level,
-                    f"{about.title} ({about.publisher}, {about.edition}){clause}",
-                    f"{about.title}: {name.replace('_', ' ')} {shown(value)} ({because})",
-                )
-            )
+            said = f"{about.title}: {name.replace('_', ' ')} {words}"
+            source = f"{about.title} ({about.publisher}, {about.edition}){clause}"
+            found.append(TriageReason(about.id, level, source, f"{said} ({because})" if because else said))
     return found
+
+
+def _least(value: Unassessed | None, levels: Mapping[str, Level]) -> Level | None:
+    """The mildest level to which all that a result may still be raise; None when one raises nothing."""
+    options = [levels.get(shown(option)) for option in value.options] if value else []
+    if not options or None in options:
+        return None
+    return max((level for level in options if level), key=ORDER.index)
 
 
 def _protocol(result: Result) -> Protocol:
@@ -125,39 +129,64 @@ def _protocol(result: Result) -> Protocol:
 def _one_plan(
     library: Library, results: Sequence[Result], patient: Patient, values: Mapping[str, Value]
 ) -> tuple[Action, ...]:
-    """The plans of all, each action once, medicines of one guideline checked against those of the others."""
-    given = [(r.guideline.about.title, a) for r in results for a in r.plan if a.action in GIVEN]
+    """The plans of all, each action once, a medicine checked against those of the other guidelines."""
+    every = [action for result in results for action in result.plan]
     plan: dict[tuple[object, ...], Action] = {}
-    for result in results:
-        for action in result.plan:
-            key = action.action, action.what, action.dose, action.for_days, action.in_days
-            if key in plan:
-                continue
-            if action.action in GIVEN:
-                action = _beside_others(library, action, given, patient, values)  # noqa: PLW2901
-            plan[key] = action
-    return tuple(plan.values())
+    for action in every:
+        key = action.action, action.what, action.dose, action.for_days, action.in_days
+        if key not in plan:
+            plan[key] = _beside(library, action, every, patient, values) if action.action in GIVEN else action
+    given = any(action.action in GIVEN for action in plan.values())
+    asked = (patient.medicines is None, patient.allergies is None)
+    return (*([_ask_first(*asked)] if given and any(asked) else []), *plan.values())
 
 
-def _beside_others(
+def _ask_first(medicines: bool, allergies: bool) -> Action:
+    """Before anything is given: what nobody asked, and what every check of a medicine needs."""
+    what = [name for name, wanted in (("other medicines", medicines), ("allergies", allergies)) if wanted]
+    return Action(
+        action="do",
+        what=f"ask about {' and '.join(what)} before any medicine is given: nobody did, nothing was checked",
+        guideline="Akazuba formulary",
+        edition="1",
+        clause="allergies and interactions",
+        review="not reviewed by a clinician",
+    )
+
+
+def _beside(
     library: Library,
     action: Action,
-    given: Sequence[tuple[str, Action]],
+    every: Sequence[Action],
     patient: Patient,
     values: Mapping[str, Value],
 ) -> Action:
-    others = [(title, a) for title, a in given if title != action.guideline]
-    taken = [a.what for _, a in others if a.what != action.what and not a.withheld]
-    verdict = library.formulary.judged(action.what, taken, patient.allergies, values)
-    twice = [
-        f"{title} gives it too ({a.dose or 'no dose'}): do not give it twice"
-        for title, a in others
-        if a.what == action.what and a.dose != action.dose
+    """A medicine beside the rest of the plan and what the patient takes."""
+    parts = library.formulary.parts
+    mine = parts(action.what)
+    others = [a for a in every if a.guideline != action.guideline and a.action in GIVEN and not a.withheld]
+    taken = [a.what for a in others if not parts(a.what) & mine]
+    verdict = library.formulary.judged(action.what, taken, (), values)
+    against = [
+        f"{a.guideline} says {a.action} {a.what}"
+        for a in every
+        if a.action in ("stop", "avoid") and parts(a.what) & mine
     ]
-    withheld = tuple(dict.fromkeys((*action.withheld, *verdict.withheld)))
+    twice = [
+        f"{a.guideline} gives {a.what} too ({a.dose or 'no dose'}): do not give it twice"
+        for a in others
+        if parts(a.what) & mine and (a.what, a.dose) != (action.what, action.dose)
+    ]
+    already = [
+        f"takes {name} already: not twice"
+        for name in patient.medicines or ()
+        if action.action == "start" and parts(name) & mine
+    ]
+    withheld = tuple(dict.fromkeys((*action.withheld, *verdict.withheld, *against)))
     return msgspec.structs.replace(
         action,
         withheld=withheld,
         dose=None if withheld else action.dose,
-        check_first=tuple(dict.fromkeys((*action.check_first, *verdict.checks, *twice))),
+        tell="" if withheld else action.tell,
+        check_first=tuple(dict.fromkeys((*action.check_first, *verdict.checks, *twice, *already))),
     )

@@ -7,53 +7,99 @@ from collections.abc import Callable, Mapping, Sequence
 from akazuba.errors import CaseError, InputError
 from akazuba.guidelines.growth import Growth, Measured, growth
 from akazuba.guidelines.inputs import Input
-from akazuba.guidelines.values import Scalar
+from akazuba.guidelines.values import Scalar, Unassessed, Value
 from akazuba.records import Case, Finding
 from akazuba.terminology import Ancestors, kinds_of
 
+FINE_YEARS = 5.0
+"""Under this age whole years are too coarse for guidelines."""
+
+
+Parts = Callable[[str], frozenset[str]]
+"""The medicines in a name as somebody wrote it (`Formulary.parts`)."""
+
 
 def values_of(
-    inputs: Mapping[str, Input], case: Case, findings: Sequence[Finding], ancestors: Ancestors
-) -> dict[str, Scalar]:
-    """Every input that the case answers; what nobody assessed is left out.
+    inputs: Mapping[str, Input], case: Case, findings: Sequence[Finding], ancestors: Ancestors, parts: Parts
+) -> dict[str, Value]:
+    """Every input that the case answers; what nobody assessed is left out, and an age that is known in whole
+    years only is what it may be.
 
-    findings: all coded findings of the case. An answer in `case.answers` wins over every other field.
-    Raises CaseError for an answer that is no input's, or a value that is none of its input's.
+    findings: all coded findings of the case.
+    Raises CaseError for an answer that is no input's, a value that is none of its input's, and an answer that
+    contradicts another field of the case.
     """
-    reader = _CaseReader(case, findings, ancestors)
-    found: dict[str, Scalar] = {}
+    answers = _answers(inputs, case)
+    reader = _CaseReader(case, findings, ancestors, parts, oedema=answers.get("oedema_both_feet") is True)
+    found: dict[str, Value] = {}
     for name, item in inputs.items():
-        if (value := reader.first(item)) is not None:
-            found[name] = value
+        try:
+            said = reader.first(item)
+            said = None if said is None else item.checked(said)
+        except CaseError:
+            raise
+        except InputError as problem:
+            raise CaseError(name, problem.expected, problem.found) from problem
+        if name in answers:
+            if said is not None and said != answers[name]:
+                raise CaseError(
+                    f"answers.{name}", f"what the case says elsewhere ({said})", str(answers[name])
+                )
+            found[name] = answers[name]
+        elif said is not None:
+            found[name] = said
+    return {**found, **_coarse_age(case)}
+
+
+def _answers(inputs: Mapping[str, Input], case: Case) -> dict[str, Scalar]:
     known = {alias: item for item in inputs.values() for alias in (item.name, *item.aliases)}
+    found: dict[str, Scalar] = {}
     for name, answer in case.answers.items():
         if name not in known:
             raise CaseError(f"answers.{name}", "an input of a guideline", "none of that name")
         item = known[name]
+        if item.name in found:
+            raise CaseError(f"answers.{name}", "each input once", f"{item.name} twice")
         try:
-            text = isinstance(answer, str) and item.kind != "choice"
-            found[item.name] = item.parsed(str(answer)) if text else item.checked(_number(answer))
+            found[item.name] = (
+                item.parsed(str(answer))
+                if isinstance(answer, str)
+                else item.checked(answer if isinstance(answer, bool) else float(answer))
+            )
         except InputError as problem:
             raise CaseError(f"answers.{name}", problem.expected, problem.found) from problem
     return found
 
 
-def _number(answer: Scalar) -> Scalar:
-    return float(answer) if isinstance(answer, int) and not isinstance(answer, bool) else answer
+def _coarse_age(case: Case) -> dict[str, Value]:
+    """A small child's age in whole years says little: 0 years may be a newborn or eleven months old."""
+    patient = case.patient
+    years = patient.age_years
+    finer = patient.age_months is not None or patient.age_days is not None
+    if finer or years is None or years >= FINE_YEARS or years % 1:
+        return {}
+    missing = frozenset(("age_months",))
+    coarse: dict[str, Value] = {
+        "age_months": Unassessed(missing, 12 * years, 12 * years + 11.99),
+        "age_days": Unassessed(missing, years * 365.25, (years + 1) * 365.25 - 0.5),
+    }
+    return coarse | ({"age_years": Unassessed(missing, 0, 0.999)} if years == 0 else {})
 
 
 class _CaseReader:
     """The fields of one case by the words of `from`."""
 
-    def __init__(self, case: Case, findings: Sequence[Finding], ancestors: Ancestors) -> None:
+    def __init__(
+        self, case: Case, findings: Sequence[Finding], ancestors: Ancestors, parts: Parts, *, oedema: bool
+    ) -> None:
         self._case = case
         own = [finding for finding in findings if finding.counts]
         self._present = frozenset[str]().union(*(kinds_of(f.id, ancestors) for f in own if f.present))
         self._absent = frozenset(f.id for f in own if not f.present)
         self._ancestors = ancestors
-        self._growth = _growth_of(case)
+        self._growth = _growth_of(case, oedema=oedema)
         self._conditions = {name.casefold().strip() for name in case.conditions}
-        self._doses = _doses(case)
+        self._doses = _doses(case, parts)
 
     def first(self, item: Input) -> Scalar | None:
         """What the places of an input say: the first that answers; of a flag, yes if any, no if all."""
@@ -96,7 +142,9 @@ class _CaseReader:
 
     def allergy(self, _: Input, name: str) -> Scalar | None:
         return (
-            True if any(name.casefold() in allergy.casefold() for allergy in self._case.allergies) else None
+            True
+            if any(name.casefold() in allergy.casefold() for allergy in self._case.allergies or ())
+            else None
         )
 
     def test(self, item: Input, id_: str) -> Scalar | None:
@@ -116,8 +164,9 @@ class _CaseReader:
         return None
 
     def growth(self, _: Input, indicator: str) -> Scalar | None:
+        """A z-score; none that is so far out that a measurement or the age must be wrong."""
         value: float | None = getattr(self._growth, indicator)
-        return None if value is None else min(max(value, -8.0), 8.0)
+        return None if indicator in self._growth.implausible else value
 
     @staticmethod
     def _fitting(item: Input, value: object) -> Scalar | None:
@@ -142,25 +191,29 @@ _READERS: Mapping[str, Callable[[_CaseReader, Input, str], Scalar | None]] = {
 }
 
 
-def _doses(case: Case) -> dict[str, float | None] | None:
-    """Milligrams by medicine, a combination's parts too (without their doses); None when nobody asked."""
+def _doses(case: Case, parts: Parts) -> dict[str, float | None] | None:
+    """Milligrams by medicine, a combination's parts without their doses; None when nobody asked."""
     if case.medications is None:
         return None
     found: dict[str, float | None] = {}
     for medicine in case.medications:
-        name = medicine.name.casefold().strip()
-        found |= dict.fromkeys(name.split("+"), None)
-        found[name] = medicine.dose_mg
+        names = parts(medicine.name)
+        alone = medicine.dose_mg if len(names) == 1 else None
+        found |= dict.fromkeys(names, alone)
+        found.setdefault(medicine.name.casefold().strip(), medicine.dose_mg)
     return found
 
 
-def _growth_of(case: Case) -> Growth:
+def _growth_of(case: Case, *, oedema: bool) -> Growth:
+    """Nothing for an age in whole years: most of a year would move the score by an SD."""
     patient = case.patient
-    if patient.age_in_years is None or patient.age_in_years >= 19 or patient.sex not in ("male", "female"):
+    exact = patient.age_days is not None or patient.age_months is not None
+    years = patient.age_years
+    if patient.sex not in ("male", "female") or not (exact or (years is not None and years % 1)):
         return Growth("")
     days = patient.age_days
-    if days is None and patient.age_months is None and patient.age_years is not None:
-        days = patient.age_years * 365.25
+    if days is None and patient.age_months is None and years is not None:
+        days = years * 365.25
     return growth(
         Measured(
             sex="male" if patient.sex == "male" else "female",
@@ -168,6 +221,6 @@ def _growth_of(case: Case) -> Growth:
             age_months=patient.age_months,
             weight_kg=patient.weight_kg,
             height_cm=patient.height_cm,
-            oedema=case.answers.get("oedema_both_feet") in (True, "yes", "true"),
+            oedema=oedema,
         )
     )

@@ -12,8 +12,9 @@ import datetime
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from akazuba.datafile import rows_of
 from akazuba.errors import AkazubaError, ArtefactError
-from akazuba.guidelines.guideline import Guideline, rows_of
+from akazuba.guidelines.guideline import Guideline
 from akazuba.guidelines.inputs import by_any_name
 from akazuba.guidelines.library import Library
 from akazuba.guidelines.run import Patient, Result

@@ -11,7 +11,7 @@ import ast
 import math
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 from akazuba.guidelines.values import (
@@ -61,6 +61,10 @@ _RISING: Mapping[str, Callable[..., float]] = {
 """Functions that never fall when an argument rises, so that a range maps onto a range."""
 
 
+MOST_NODES = 2000
+"""Parts of one formula; nobody can read more."""
+
+
 @dataclass(frozen=True)
 class Formula:
     """names: the variables that it reads."""
@@ -69,7 +73,7 @@ class Formula:
     names: frozenset[str]
     kind: Kind
     options: frozenset[Scalar]
-    tree: ast.expr
+    tree: ast.expr = field(compare=False, repr=False)
 
     def value(self, values: Mapping[str, Value]) -> Value:
         """The result. A number that cannot be computed (a division by zero) is None."""
@@ -88,8 +92,10 @@ def parse_formula(text: str, kinds: Mapping[str, Kind]) -> Formula:
     """
     try:
         tree = ast.parse(text.strip(), mode="eval").body
-    except SyntaxError as problem:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as problem:
         raise ValueError(f"a formula expected, {text!r} found") from problem
+    if len(list(ast.walk(tree))) > MOST_NODES:
+        raise ValueError(f"a formula of at most {MOST_NODES} parts expected, a longer one found")
     kind = _kind(tree, kinds)
     names = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) - {*_RISING, "known"}
     words = frozenset[Scalar](
@@ -179,11 +185,10 @@ def _evaluate(node: ast.expr, values: Mapping[str, Value]) -> Value:  # noqa: C9
             return _combine(operator.sub, 0.0, _evaluate(operand, values))
         case ast.UnaryOp(ast.Not(), operand):
             inner = _evaluate(operand, values)
-            return inner if isinstance(inner, Unassessed) else not inner
+            return not inner if isinstance(inner, bool) else inner
         case ast.BoolOp(op, operands):
-            return _either(
-                [_evaluate(operand, values) for operand in operands], ends_it=isinstance(op, ast.Or)
-            )
+            said = [_evaluate_or_none(operand, values) for operand in operands]
+            return _either(said, ends_it=isinstance(op, ast.Or))
         case ast.Compare(left, ops, comparators):
             sides = [_evaluate(side, values) for side in (left, *comparators)]
             return _either(
@@ -191,12 +196,21 @@ def _evaluate(node: ast.expr, values: Mapping[str, Value]) -> Value:  # noqa: C9
             )
         case ast.IfExp(test, body, orelse):
             condition = _evaluate(test, values)
+            if condition is None:
+                return None
             if not isinstance(condition, Unassessed):
                 return _evaluate(body if condition else orelse, values)
             return joined([_evaluate(body, values), _evaluate(orelse, values)], condition.missing)
         case ast.Call(ast.Name(id=name), args):
             return _call(_RISING[name], [_evaluate(arg, values) for arg in args])
     raise AssertionError(ast.dump(node))
+
+
+def _evaluate_or_none(node: ast.expr, values: Mapping[str, Value]) -> Value:
+    try:
+        return _evaluate(node, values)
+    except (ArithmeticError, ValueError):
+        return None
 
 
 def _range(value: Value) -> tuple[float, float]:
@@ -210,11 +224,14 @@ def _range(value: Value) -> tuple[float, float]:
 def _combine(op: Callable[[float, float], float], left: Value, right: Value) -> Value:
     lefts, rights = _range(left), _range(right)
     missing = missing_of((left, right))
+    if op is operator.pow and (lefts[0] < 0 or rights[0] != rights[1]):
+        if missing:
+            return Unassessed(missing)
+        if rights[0] % 1:
+            raise ValueError("a root of a negative number")
     if not missing:
         return op(lefts[0], rights[0])
     if op is operator.truediv and rights[0] <= 0 <= rights[1]:
-        return Unassessed(missing)
-    if op is operator.pow and (lefts[0] < 0 or rights[0] != rights[1]):
         return Unassessed(missing)
     corners = [op(a, b) for a in lefts for b in rights]
     if any(math.isnan(corner) for corner in corners):
@@ -245,6 +262,8 @@ def _either(values: list[Value], *, ends_it: bool) -> Value:
     """Kleene's or (ends_it=True) and and (ends_it=False)."""
     if any(value is ends_it for value in values):
         return ends_it
+    if None in values:
+        return None
     if missing := missing_of(values):
         return unknown_flag(missing)
     return not ends_it
@@ -263,6 +282,7 @@ def _compare(op: ast.cmpop, left: Value, right: Value) -> Value:
 
 
 def truth(value: Value) -> Truth:
-    if isinstance(value, Unassessed):
-        return Truth.UNKNOWN
-    return Truth.TRUE if value is True else Truth.FALSE
+    """What could not be computed is as unknown as what nobody assessed."""
+    if isinstance(value, bool):
+        return Truth.TRUE if value else Truth.FALSE
+    return Truth.UNKNOWN

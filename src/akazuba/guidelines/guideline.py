@@ -15,9 +15,7 @@ without a clause is refused, and the file and the row are named.
 
 from __future__ import annotations
 
-import csv
 import graphlib
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +24,12 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from akazuba.datafile import rows_of
 from akazuba.errors import ArtefactError
 from akazuba.guidelines.formulas import Formula, parse_formula
 from akazuba.guidelines.inputs import Input, read_inputs
 from akazuba.guidelines.tables import Policy, Table, Variable, read_table
-from akazuba.guidelines.values import Kind, Unassessed, Value
+from akazuba.guidelines.values import Kind, Unassessed, Value, shown
 from akazuba.records import Value as Record
 
 Words = Annotated[str, Meta(min_length=3)]
@@ -160,15 +159,13 @@ def read_guideline(
             inputs[own.name] = own
     clauses = _clauses(texts, name)
     narrowed = {item.name: _variable(item, about) for item in inputs.values()}
-    if stray := sorted(set(about.domain) - set(inputs)):
-        raise ArtefactError(f"{name}/guideline.json, domain", "an input's name", stray[0])
+    _refuse_unsound_domain(about, inputs)
     steps, variables = _steps(texts, name, about, narrowed)
     for step in steps:
         _refuse_unsound(step, name, clauses, variables)
     if unknown := [result for result in about.results if result not in variables]:
         raise ArtefactError(f"{name}/guideline.json, results", "variables of its tables", unknown[0])
-    if unknown := [result for result in about.raises if result not in about.results]:
-        raise ArtefactError(f"{name}/guideline.json, raises", "one of its results", unknown[0])
+    _refuse_unsound_raises(about, variables)
     applies = _applies(about, {key: variable.kind for key, variable in narrowed.items()})
     read = frozenset[str]().union(
         *(step.reads if isinstance(step, Table) else step.formula.names for step in steps),
@@ -181,6 +178,25 @@ def read_guideline(
     behind = frozenset[str]().union(*(derived[n].names for n in _closure(read & set(derived), derived)))
     used = {key: item for key, item in inputs.items() if key in read | behind | set(about.domain)}
     return Guideline(about, clauses, used, steps, applies, variables, texts)
+
+
+def _refuse_unsound_domain(about: About, inputs: Mapping[str, Input]) -> None:
+    for name, (low, high) in about.domain.items():
+        if name not in inputs or inputs[name].kind != "number" or low > high:
+            item = f"{about.id}/guideline.json, domain"
+            raise ArtefactError(
+                item, "a number's name with a range from low to high", f"{name}: {low} to {high}"
+            )
+
+
+def _refuse_unsound_raises(about: About, variables: Mapping[str, Variable]) -> None:
+    for name, levels in about.raises.items():
+        item = f"{about.id}/guideline.json, raises"
+        if name not in about.results:
+            raise ArtefactError(item, "one of its results", name)
+        words = {shown(option) for option in variables[name].options}
+        if stray := sorted(set(levels) - words):
+            raise ArtefactError(f"{item}, {name}", "one of " + ", ".join(sorted(words)), stray[0])
 
 
 def _refuse_unsound(
@@ -234,26 +250,6 @@ def _about(texts: Mapping[str, str], name: str) -> About:
     if stray := [file for file in on_disk if file not in listed]:
         raise ArtefactError(f"{name}/{stray[0]}", "a table that guideline.json lists", "one that it does not")
     return about
-
-
-def rows_of(text: str, file: str) -> list[dict[str, str]]:
-    """The rows of a CSV file by header, empty lines left out. Raises ArtefactError for an unsound one."""
-    reader = csv.reader(io.StringIO(text), strict=True)
-    try:
-        lines = [(reader.line_num, line) for line in reader if any(cell.strip() for cell in line)]
-    except csv.Error as problem:
-        raise ArtefactError(
-            f"{file}, line {reader.line_num}", "comma-separated values", str(problem)
-        ) from problem
-    if not lines:
-        raise ArtefactError(file, "a header and rows", "an empty file")
-    header = [cell.strip() for cell in lines[0][1]]
-    if len(set(header)) != len(header):
-        raise ArtefactError(file, "each column once", next(h for h in header if header.count(h) > 1))
-    for number, line in lines[1:]:
-        if len(line) != len(header):
-            raise ArtefactError(f"{file}, line {number}", f"{len(header)} cells", f"{len(line)} ({line[0]})")
-    return [dict(zip(header, (cell.strip() for cell in line), strict=True)) for _, line in lines[1:]]
 
 
 def _clauses(texts: Mapping[str, str], name: str) -> dict[str, Clause]:

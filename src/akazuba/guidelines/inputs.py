@@ -6,17 +6,16 @@ looks like another unit; it is never converted silently.
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from akazuba.datafile import rows_of
 from akazuba.errors import ArtefactError, InputError
-from akazuba.guidelines.values import FLAGS, Kind, Scalar, Unassessed, unknown_flag
+from akazuba.guidelines.values import FLAGS, Kind, Scalar, Unassessed, Value, unknown_flag
 
 COLUMNS = (
     "name",
@@ -103,7 +102,7 @@ class Input:
         return f"{self.low:g} to {self.high:g} {self.unit}".strip()
 
     def checked(self, value: Scalar) -> Scalar:
-        """The value, rounded to the step. Raises InputError that names the input, with a guess of the slip.
+        """The value. Raises InputError that names the input, with a guess of the slip.
 
         >>> Input("weight_kg", "number", "kg", 0.3, 400).checked(12)
         12.0
@@ -113,11 +112,7 @@ class Input:
                 raise InputError(self.name, self.expected, repr(value))
             if not self.low <= value <= self.high:
                 raise InputError(self.name, self.expected, f"{value:g}{self._guess(value)}")
-            return (
-                round(math.floor(value / self.step + 0.5 + 1e-9) * self.step, 9)
-                if self.step
-                else float(value)
-            )
+            return float(value)
         if value not in self.options or (self.kind == "flag") != isinstance(value, bool):
             near = difflib.get_close_matches(str(value).casefold(), self.choices, n=1)
             near = near or [
@@ -126,6 +121,21 @@ class Input:
             guess = f" (did you mean {near[0]}?)" if len(near) == 1 else ""
             raise InputError(self.name, self.expected, f"{value!r}{guess}")
         return value
+
+    def value(self, given: Value) -> Value:
+        """A checked value as tables want it. One between two steps is either: 89.5 % may be 89 or 90.
+
+        >>> Input("spo2_percent", "number", "%", 20, 100, 1).value(89.5)
+        Unassessed(missing=frozenset({'spo2_percent'}), low=89.0, high=90.0, options=frozenset())
+        """
+        if given is None or isinstance(given, Unassessed):
+            return given
+        checked = self.checked(given)
+        if not self.step or not isinstance(checked, float):
+            return checked
+        steps = checked / self.step
+        low, high = (round(math.floor(steps + side) * self.step, 9) for side in (1e-6, 1 - 1e-6))
+        return low if low == high else Unassessed(frozenset((self.name,)), low, high)
 
     def parsed(self, text: str) -> Scalar:
         """A value as somebody typed it, with or without its unit. Raises InputError like `checked`."""
@@ -187,16 +197,15 @@ def _plain(unit: str) -> str:
 def read_inputs(text: str, file: str) -> dict[str, Input]:
     """Reads a file of inputs. Raises ArtefactError that names the file and the row."""
     found: dict[str, Input] = {}
-    reader = csv.DictReader(io.StringIO(text))
-    if tuple(reader.fieldnames or ()) != COLUMNS:
-        raise ArtefactError(file, "the columns " + ", ".join(COLUMNS), ", ".join(reader.fieldnames or ()))
-    for row in reader:
+    for row in rows_of(text, file):
+        if tuple(row) != COLUMNS:
+            raise ArtefactError(file, "the columns " + ", ".join(COLUMNS), ", ".join(row))
         try:
-            item = _input({key: (value or "").strip() for key, value in row.items()})
+            item = _input(row)
         except ValueError as problem:
-            raise ArtefactError(f"{file}, line {reader.line_num}", "a sound input", str(problem)) from problem
+            raise ArtefactError(f"{file}, {row['name']}", "a sound input", str(problem)) from problem
         if item.name in found:
-            raise ArtefactError(f"{file}, line {reader.line_num}", "each input once", item.name)
+            raise ArtefactError(f"{file}, {item.name}", "each input once", "a repeated one")
         found[item.name] = item
     return found
 

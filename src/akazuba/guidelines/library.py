@@ -13,9 +13,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from akazuba.datafile import rows_of
 from akazuba.errors import AkazubaError, ArtefactError, InputError
 from akazuba.guidelines.formulas import Formula, parse_formula
-from akazuba.guidelines.guideline import About, Computed, Guideline, read_folder, read_guideline, rows_of
+from akazuba.guidelines.guideline import About, Computed, Guideline, read_folder, read_guideline
 from akazuba.guidelines.inputs import Input, by_any_name, read_inputs
 from akazuba.guidelines.medicines import TIMES_A_DAY, Formulary, read_formulary
 from akazuba.guidelines.run import ACTIONS, GIVEN, NOBODY_KNOWN, Patient, Result, run
@@ -87,27 +88,26 @@ class Library:
         overlays = (f"overlay {overlay.title} ({overlay.issued_by})" for overlay in self.overlays)
         return (*(f"{about.title} ({about.publisher}; {about.edition})" for about in used), *overlays)
 
-    def values(self, given: Mapping[str, Scalar], guideline: Guideline | None = None) -> dict[str, Value]:
+    def values(self, given: Mapping[str, Value], guideline: Guideline | None = None) -> dict[str, Value]:
         """Every input, as given, else computed from what is given, else unassessed.
 
         Raises InputError for a value that is none of an input's.
         """
         inputs = {**self.inputs, **(guideline.inputs if guideline else {})}
         found: dict[str, Value] = {name: item.unassessed for name, item in inputs.items()}
-        found |= {name: inputs[name].checked(value) for name, value in given.items() if name in inputs}
+        found |= {name: inputs[name].value(value) for name, value in given.items() if name in inputs}
         for name, formula in self.derived.items():
             if name not in given and (got := formula.value(found)) is not None:
                 found[name] = got
         return found
 
     def values_for(
-        self, guideline: Guideline, given: Mapping[str, Scalar], shared: Mapping[str, Value]
+        self, guideline: Guideline, given: Mapping[str, Value], shared: Mapping[str, Value]
     ) -> dict[str, Value]:
         """As `values`, where `shared` are already the values of the shared inputs."""
         own = {name: item for name, item in guideline.inputs.items() if name not in self.inputs}
         values = {
-            name: item.checked(given[name]) if name in given else item.unassessed
-            for name, item in own.items()
+            name: item.value(given[name]) if name in given else item.unassessed for name, item in own.items()
         }
         return {**shared, **values}
 
@@ -125,7 +125,7 @@ class Library:
         return found
 
     def run(
-        self, guideline: Guideline, given: Mapping[str, Scalar], patient: Patient = NOBODY_KNOWN
+        self, guideline: Guideline, given: Mapping[str, Value], patient: Patient = NOBODY_KNOWN
     ) -> Result:
         """Runs a guideline over what is given; `run_over` over all values."""
         return self.run_over(guideline, self.values(given, guideline), patient)
@@ -189,7 +189,7 @@ def open_library(overlays: Sequence[Path] = (), folder: Path = LIBRARY, own: Pat
     shared = read_inputs(_text(folder / "inputs.csv"), "inputs.csv")
     kinds = {name: item.kind for name, item in shared.items()}
     derived = _derived(_text(folder / "derived.csv"), shared)
-    names = ("medicines.csv", "cautions.csv", "interactions.csv")
+    names = ("medicines.csv", "cautions.csv", "interactions.csv", "synonyms.csv")
     formulary = read_formulary({name: rows_of(_text(folder / name), name) for name in names}, kinds)
     places = [folder, *([own] if own is not None and own.is_dir() else [])]
     texts = {
@@ -259,8 +259,10 @@ def _plan_fault(table: Table, row: Row, formulary: Formulary) -> tuple[str, str]
     """What is wrong with a row of a plan: what was expected and what was found."""
     then = {name: cell for name, cell in row.then.items() if not isinstance(cell, Formula)}
     action, what = then.get("action"), then.get("what")
-    if action is None:
+    if "action" not in row.then:
         return ("an action", "none") if table.policy == "collect" else None
+    if any(isinstance(row.then.get(name), Formula) for name in ("action", "unit", "frequency")):
+        return "a word in columns action, unit and frequency", "a formula"
     faults = {
         f"an action of {', '.join(ACTIONS)}": action not in ACTIONS and repr(action),
         "something in column 'then what'": "what" not in row.then and "none",

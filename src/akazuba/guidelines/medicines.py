@@ -6,8 +6,10 @@ The last check before a dose is shown, whatever a table says. The figures stand 
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -39,13 +41,71 @@ TIMES_A_DAY: Mapping[str, float] = {
     "after each loose stool": 1,
     "hourly": 24,
     "every 20 minutes for 1 hour": 3,
-    "every 10 minutes": 1,
+    "every 10 minutes": 2,
     "every other day": 1,
 }
-"""The frequencies that a plan may name, and how many doses at most fall on one day (as needed: one)."""
+"""The frequencies that a plan may name, and how many doses fall on one day (as needed: one at a time; every
+10 minutes: a second one if the first did not help)."""
+
+NEAR = 0.86
+"""How alike two spellings are that are taken for one name (difflib's ratio; our choice)."""
+
+_STRENGTH = re.compile(r"\b[\d.,]+\s*(mg|mcg|ug|µg|g|ml|iu|units?|%)?(?=\s|$)|[()]")
+_SALTS = frozenset(
+    (
+        "besylate",
+        "besilate",
+        "sodium",
+        "potassium",
+        "hydrochloride",
+        "hcl",
+        "phosphate",
+        "maleate",
+        "mesylate",
+        "tartrate",
+        "succinate",
+        "trihydrate",
+        "tablet",
+        "tablets",
+        "tab",
+        "tabs",
+        "capsule",
+        "capsules",
+        "syrup",
+        "injection",
+        "oral",
+        "daily",
+        "bd",
+        "od",
+    )
+)
+"""Words of a medicine's name that do not make it another one."""
+
+EFFECT_GROUPS = frozenset(
+    (
+        "qt-prolonging",
+        "liver-toxic tuberculosis medicines",
+        "liver-toxic",
+        "vitamin",
+        "mineral",
+        "iron",
+        "oral fluid",
+        "intravenous fluid",
+        "therapeutic food",
+        "antipyretic",
+        "insulin",
+    )
+)
+"""Groups by what they do: who is allergic to one of them is not allergic to the others."""
 
 CHILD_KG = 40.0
 """Under this weight the maximum per kg holds too (our choice)."""
+
+
+def _bare(text: str) -> str:
+    """In small letters without accents."""
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    return "".join(letter for letter in plain if not unicodedata.combining(letter)).strip()
 
 
 @dataclass(frozen=True)
@@ -98,18 +158,48 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Formulary:
+    """names: each medicine and group, with its groups. synonyms: other names, brands too."""
+
     medicines: Mapping[tuple[str, str], Medicine]
     cautions: tuple[Caution, ...]
     interactions: tuple[Interaction, ...]
     names: Mapping[str, frozenset[str]]
+    synonyms: Mapping[str, str]
+
+    def parts(self, text: str) -> frozenset[str]:
+        """The medicines in a name as somebody wrote it: "Amlodipine besylate 10 mg".
+
+        A spelling that is near to one known name is taken for it. What is not known stays as it was written.
+        """
+        found = set[str]()
+        for piece in re.split(r"[+/,&]|\band\b", _bare(text)):
+            name = _STRENGTH.sub(" ", piece)
+            name = " ".join(name.split())
+            if name:
+                found |= self._known(name)
+        return frozenset(found)
+
+    def _known(self, name: str) -> frozenset[str]:
+        shorter = " ".join(word for word in name.split() if word not in _SALTS)
+        for candidate in dict.fromkeys((name, shorter)):
+            if candidate in self.synonyms:
+                return frozenset(self.synonyms[candidate].split("+"))
+            if candidate in self.names:
+                return frozenset((candidate,))
+        near = difflib.get_close_matches(shorter, [*self.names, *self.synonyms], n=1, cutoff=NEAR)
+        if near:
+            return frozenset(self.synonyms.get(near[0], near[0]).split("+"))
+        return frozenset((shorter or name,))
+
+    def knows(self, text: str) -> bool:
+        """Whether every medicine in a name is known."""
+        return all(part in self.names for part in self.parts(text))
 
     def called(self, name: str) -> frozenset[str]:
-        """The name and its groups, those of a combination's parts included.
-
-        An unknown medicine is itself only.
-        """
-        parts = (name.casefold().strip(), *name.casefold().strip().split("+"))
-        return frozenset(parts).union(*(self.names.get(part, ()) for part in parts))
+        """A medicine's names and groups, those of a combination's parts included."""
+        whole = " ".join(name.casefold().split())
+        parts = self.parts(name)
+        return frozenset((whole, *parts)).union(*(self.names.get(part, ()) for part in (whole, *parts)))
 
     def judged(
         self, name: str, taken: Iterable[str], allergies: Iterable[str], values: Mapping[str, Value]
@@ -119,20 +209,20 @@ class Formulary:
         taken: names of what is taken already, the medicine itself left out. values: all shared inputs.
         """
         mine = self.called(name)
-        withheld = [f"allergy to {allergy}" for allergy in allergies if self._meant_by(allergy) & mine]
-        checks, missing = list[str](), set[str]()
+        withheld, checks, missing = list[str](), list[str](), set[str]()
+        for allergy in allergies:
+            meant = self._meant_by(allergy)
+            if meant & mine:
+                withheld.append(f"allergy to {allergy}")
+            elif not meant & self.names.keys():
+                checks.append(f"allergy to {allergy}: not recognised, make sure that it is not {name}")
         for caution in self.cautions:
-            if caution.medicine not in mine:
-                continue
-            holds = truth(caution.when.value(values))
-            if holds is Truth.TRUE:
-                withheld.append(f"{caution.says} ({caution.source})")
-            elif holds is Truth.UNKNOWN and caution.if_unknown != "pass":
-                lacking = missing_of(values[n] for n in caution.when.names)
-                missing |= lacking
-                text = f"{caution.says}: not known ({', '.join(sorted(lacking))} not assessed)"
-                (withheld if caution.if_unknown == "withhold" else checks).append(text)
+            if caution.medicine in mine and (said := _said(caution, values)):
+                (withheld if said[0] else checks).append(said[1])
+                missing |= said[2]
         for other in taken:
+            if not self.knows(other):
+                checks.append(f"takes {other}, which is not recognised: look up whether it goes with {name}")
             for found in self._between(mine, self.called(other)):
                 text = f"with {other}: {found.says} ({found.source})"
                 (withheld if found.level == "avoid" else checks).append(text)
@@ -140,17 +230,22 @@ class Formulary:
 
     def _meant_by(self, allergy: str) -> frozenset[str]:
         """Every name and group in the words of an allergy: "penicillin (rash)", "sulfonamides"."""
-        words = re.findall(r"[^\W_][\w+-]*", allergy.casefold())
+        words = re.findall(r"[^\W\d_][\w-]{2,}", _bare(allergy))
         words += [word.removesuffix("s") for word in words]
-        return frozenset((allergy.casefold().strip(),)).union(*(self.called(word) for word in words))
+        meant = (self.called(part) for word in (allergy, *words) for part in self.parts(word))
+        return frozenset[str]().union(*meant) - EFFECT_GROUPS
 
     def _between(self, mine: frozenset[str], theirs: frozenset[str]) -> Iterator[Interaction]:
         for pair in self.interactions:
             if (pair.one in mine and pair.other in theirs) or (pair.other in mine and pair.one in theirs):
                 yield pair
 
+    def weight_wanted(self, name: str, unit: str) -> bool:
+        """Whether a maximum per kg is listed, so that a child's dose needs the weight."""
+        return math.isfinite(self.medicines[name, unit].max_per_kg)
+
     def excess(self, name: str, unit: str, amount: float, frequency: str, weight_kg: float | None) -> str:
-        """Why a dose is over the hard maximum; "" when it is not. Raises KeyError for an unknown one."""
+        """Why a dose is over the hard maximum, or "". Raises KeyError for an unknown medicine."""
         medicine = self.medicines[name, unit]
         daily = amount * TIMES_A_DAY[frequency]
         if amount > medicine.max_single * (1 + 1e-9):
@@ -166,8 +261,20 @@ class Formulary:
         return ""
 
 
+def _said(caution: Caution, values: Mapping[str, Value]) -> tuple[bool, str, frozenset[str]] | None:
+    """Whether a caution withholds, in which words, and what is missing; None when it is silent."""
+    holds = truth(caution.when.value(values))
+    if holds is Truth.TRUE:
+        return True, f"{caution.says} ({caution.source})", frozenset()
+    if holds is Truth.FALSE or caution.if_unknown == "pass":
+        return None
+    lacking = missing_of(values[name] for name in caution.when.names)
+    text = f"{caution.says}: not known ({', '.join(sorted(lacking))} not assessed)"
+    return caution.if_unknown == "withhold", text, lacking
+
+
 def read_formulary(rows: Mapping[str, list[dict[str, str]]], kinds: Mapping[str, Kind]) -> Formulary:
-    """rows: of medicines.csv, cautions.csv and interactions.csv. Raises ArtefactError that names the row."""
+    """rows: of the four files, by name. Raises ArtefactError that names the row."""
     medicines: dict[tuple[str, str], Medicine] = {}
     names: dict[str, frozenset[str]] = {}
     for row in rows["medicines.csv"]:
@@ -185,13 +292,28 @@ def read_formulary(rows: Mapping[str, list[dict[str, str]]], kinds: Mapping[str,
             raise ArtefactError(item, "each once, 0 < max_single <= max_daily", str(most))
         medicines[key] = Medicine(*key, *most, per_kg, groups, row["source"])
         names[key[0]] = names.get(key[0], frozenset()) | groups | {key[0]}
-    known = set(names) | {part for name in names for part in name.split("+")} | set().union(*names.values())
+    named = [row[side] for row in rows["interactions.csv"] for side in ("one", "other")]
+    grouped = [group for groups in names.values() for group in groups]
+    for name in [part for whole in (*names, *named, *grouped) for part in (whole, *whole.split("+"))]:
+        names.setdefault(name, frozenset((name,)))
     return Formulary(
         medicines,
-        tuple(_caution(row, known, kinds) for row in rows["cautions.csv"]),
-        tuple(_interaction(row, known) for row in rows["interactions.csv"]),
+        tuple(_caution(row, set(names), kinds) for row in rows["cautions.csv"]),
+        tuple(_interaction(row) for row in rows["interactions.csv"]),
         names,
+        _synonyms(rows["synonyms.csv"], names),
     )
+
+
+def _synonyms(rows: Iterable[Mapping[str, str]], names: dict[str, frozenset[str]]) -> dict[str, str]:
+    found = dict[str, str]()
+    for row in rows:
+        if row["name"] in found:
+            raise ArtefactError(f"synonyms.csv, {row['name']}", "each name once", "a repeated one")
+        found[row["name"]] = row["means"]
+        for part in row["means"].split("+"):
+            names.setdefault(part, frozenset((part,)))
+    return found
 
 
 def _caution(row: Mapping[str, str], known: set[str], kinds: Mapping[str, Kind]) -> Caution:
@@ -207,10 +329,8 @@ def _caution(row: Mapping[str, str], known: set[str], kinds: Mapping[str, Kind])
     return Caution(row["medicine"], when, row["if_unknown"], row["says"], row["source"])  # type: ignore[arg-type]
 
 
-def _interaction(row: Mapping[str, str], known: set[str]) -> Interaction:
+def _interaction(row: Mapping[str, str]) -> Interaction:
     item = f"interactions.csv, {row['one']} and {row['other']}"
     if row["level"] not in ("avoid", "caution"):
         raise ArtefactError(item, "avoid or caution", row["level"])
-    if not {row["one"], row["other"]} & known:
-        raise ArtefactError(item, "at least one medicine or group of medicines.csv", "none")
     return Interaction(row["one"], row["other"], row["level"], row["says"], row["source"])  # type: ignore[arg-type]

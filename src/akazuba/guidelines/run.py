@@ -21,13 +21,20 @@ ACTIONS = (*GIVEN, "stop", "avoid", "do", "test", "refer", "admit", "advise", "f
 """What an action of a plan may be."""
 
 
+GROWN_YEARS = 15.0
+"""From this age a maximum per kg is not asked for."""
+
+
 @dataclass(frozen=True)
 class Patient:
-    """What a plan is checked against besides the values. today: the date from which days are counted."""
+    """What a plan is checked against besides the values. today: the date from which days are counted.
+
+    medicines, allergies: None when nobody asked.
+    """
 
     today: datetime.date | None = None
-    medicines: tuple[str, ...] = ()
-    allergies: tuple[str, ...] = ()
+    medicines: tuple[str, ...] | None = None
+    allergies: tuple[str, ...] | None = None
 
 
 NOBODY_KNOWN = Patient()
@@ -37,17 +44,22 @@ NOBODY_KNOWN = Patient()
 class Result:
     """applies: whether the guideline is for this patient; None when that is not known.
 
-    values: what it gives, None where it is not decided. possible: what an undecided one may still be.
+    values: what it gives, None where it is not decided. undecided: what such a one may still be.
     missing: what was not assessed and would change something, most useful first.
     """
 
     guideline: Guideline
     applies: bool | None
     values: Mapping[str, Scalar | None]
-    possible: Mapping[str, str]
+    undecided: Mapping[str, Unassessed]
     fired: tuple[RuleFired, ...]
     missing: tuple[Missing, ...]
     plan: tuple[Action, ...]
+
+    @property
+    def possible(self) -> Mapping[str, str]:
+        """The undecided results in words."""
+        return {name: span(value) for name, value in self.undecided.items()}
 
 
 def run(
@@ -70,7 +82,7 @@ def run(
     proposed = [shown(row.gives("what", known)) for row in certain if row.gives("action", known) in GIVEN]
     plans = []
     for row in certain:
-        others = [m for m in (*patient.medicines, *proposed) if m != shown(row.gives("what", known))]
+        others = [m for m in (*(patient.medicines or ()), *proposed) if m != shown(row.gives("what", known))]
         plans.append(_planned(guideline, row, known, formulary, patient, others))
         _note(wanted, plans[-1].needs, f"{plans[-1].action} {plans[-1].what}")
     results = guideline.about.results or tuple(n for n in known if n not in values)
@@ -82,7 +94,7 @@ def run(
         guideline,
         None if applies is Truth.UNKNOWN else applies is Truth.TRUE,
         {name: None if isinstance(v := known[name], Unassessed) else v for name in results},
-        {name: span(v) for name in results if isinstance(v := known[name], Unassessed)},
+        {name: v for name in results if isinstance(v := known[name], Unassessed)},
         tuple(fired),
         tuple(_missing(guideline, name, tuple(changes)) for name, changes in wanted.items()),
         tuple(plans),
@@ -127,7 +139,7 @@ def _because(guideline: Guideline, table: Table, row: Row, values: Mapping[str, 
         page=clause.page,
         says=clause.says,
         because={name: shown(values[name]) for name in row.tests},
-        gives={name: shown(row.gives(name, values)) for name in row.then},
+        gives={n: shown(row.gives(n, values)) for n in row.then if n not in PLAN_COLUMNS[2:]},
         overlay=row.changed,
     )
 
@@ -148,15 +160,22 @@ def _planned(
         weight = values.get("weight_kg")
         dose, why = _dose(cells, formulary, what, weight if isinstance(weight, float) else None)
         withheld += [why] if why else []
+        grown = isinstance(age := values.get("age_years"), float) and age >= GROWN_YEARS
+        if (
+            formulary.weight_wanted(what, shown(cells["unit"]))
+            and not grown
+            and not isinstance(weight, float)
+        ):
+            checks.append("weight not known: the most per kg of a child was not checked")
     if action in GIVEN:
-        verdict = formulary.judged(what, others, patient.allergies, values)
+        verdict = formulary.judged(what, others, patient.allergies or (), values)
         withheld += verdict.withheld
         checks += verdict.checks
         needs |= verdict.missing
     clause = guideline.clauses[row.clause]
     in_days = cells["in_days"] if isinstance(cells["in_days"], float) else None
     for_days = cells["for_days"] if isinstance(cells["for_days"], float) else None
-    date = patient.today + datetime.timedelta(days=in_days) if patient.today and in_days is not None else None
+    date = _later(patient.today, in_days)
     return Action(
         action=action,
         what=what,
@@ -164,7 +183,7 @@ def _planned(
         for_days=for_days,
         in_days=in_days,
         date=date.isoformat() if date else None,
-        tell=shown(cells["tell"]),
+        tell="" if withheld else shown(cells["tell"]),
         withheld=tuple(withheld),
         check_first=tuple(checks),
         needs=tuple(sorted(needs)),
@@ -177,6 +196,13 @@ def _planned(
         overlay=(row.changed,) if row.changed else (),
         review=guideline.about.review,
     )
+
+
+def _later(today: datetime.date | None, days: float | None) -> datetime.date | None:
+    try:
+        return today + datetime.timedelta(days=days) if today and days is not None else None
+    except OverflowError:
+        return None
 
 
 def _dose(

@@ -14,8 +14,8 @@ A cell of a `then` column is a word, a number, yes or no, or a formula in braces
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
@@ -378,10 +378,3 @@ def _points(variable: Variable, cells: Sequence[Cell]) -> list[Scalar]:
     else:
         around |= {(a + b) / 2 for a, b in pairwise(sorted(around))}
     return [point for point in sorted(around) if low <= point <= high]
-
-
-def with_cell(table: Table, row_id: str, change: Callable[[Row], Row]) -> Table:
-    """The table with one row altered. Raises KeyError when it has no such row."""
-    if row_id not in {row.id for row in table.rows}:
-        raise KeyError(row_id)
-    return replace(table, rows=tuple(change(row) if row.id == row_id else row for row in table.rows))

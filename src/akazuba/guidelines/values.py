@@ -63,6 +63,8 @@ def joined(values: Iterable[Value], missing: frozenset[str]) -> Value:
     if all(value == first and type(value) is type(first) for value in several):
         return first
     missing |= missing_of(several)
+    if None in several and not any(isinstance(value, str | bool) for value in several):
+        return Unassessed(missing)
     low, high, options = math.inf, -math.inf, set[Scalar]()
     for value in several:
         if isinstance(value, Unassessed):

@@ -61,9 +61,11 @@ def read_workbook(path: Path, library: Library) -> Guideline:
         raise InputError(str(path), "a workbook (.xlsx)", str(problem)) from problem
     if ABOUT not in book.sheetnames:
         raise InputError(str(path), f"a sheet {ABOUT!r}", ", ".join(book.sheetnames))
-    about = {str(row[0]): _value(row[1]) for row in _rows(book[ABOUT]) if row[0]}
+    about = {str(row[0]): _value(row[1]) for row in _rows(book[ABOUT]) if row[0] and len(row) > 1}
     texts = {"guideline.json": json.dumps(about, ensure_ascii=False, indent=2) + "\n"}
-    listed = [str(entry["file"]) for entry in about.get("tables", ())] if isinstance(about, dict) else []
+    tables = about.get("tables")
+    entries = tables if isinstance(tables, list) else []
+    listed = [str(entry["file"]) for entry in entries if isinstance(entry, dict) and "file" in entry]
     names = {name.removesuffix(".csv")[:SHEET_NAME_MAX]: name for name in listed}
     for sheet in book.sheetnames:
         if sheet != ABOUT:

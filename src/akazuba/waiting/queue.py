@@ -8,14 +8,16 @@ before everybody who is known to be less than red.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
-from akazuba.errors import ArtefactError, InputError
+from akazuba.errors import ArtefactError, InputError, OutOfTimeError
 from akazuba.records import Level
 
 State = Literal["arrived", "triaged", "acknowledged", "seen", "left"]
@@ -25,6 +27,9 @@ ALARM_AFTER_S = (0.0, 120.0, 240.0)
 
 TRIAGE_WITHIN_S = 300.0
 """A patient who is not assessed within this time raises an alarm too (our choice)."""
+
+BUSY_S = 10.0
+"""How long one process waits for another that is writing."""
 
 FIRST: tuple[Level, ...] = ("red", "unassessed", "yellow", "green")
 
@@ -52,9 +57,13 @@ class Now:
     boot: str
 
     def since(self, earlier: Now) -> float:
-        """Seconds that have passed, never below zero."""
-        same = self.boot == earlier.boot
-        return max(0.0, self.monotonic_s - earlier.monotonic_s if same else self.wall_s - earlier.wall_s)
+        """Seconds that have passed; infinite after a restart with a clock that went back: nobody knows, so
+        whatever waits is overdue.
+        """
+        if self.boot == earlier.boot:
+            return self.monotonic_s - earlier.monotonic_s
+        passed = self.wall_s - earlier.wall_s
+        return passed if passed >= 0 else math.inf
 
 
 def system_now() -> Now:
@@ -66,9 +75,10 @@ def system_now() -> Now:
 
 @dataclass(frozen=True)
 class Waiting:
-    """One patient in the queue. alarms: how many alarms were raised for her since she became red."""
+    """One patient in the queue. number: in the order of arrival. alarms: raised since she became red."""
 
     case_id: str
+    number: int
     state: State
     level: Level
     arrived: Now
@@ -88,21 +98,20 @@ class Alarm:
 
 
 class Queue:
-    """The queue of one post, kept in one file; a restart goes on where it stood."""
+    """The queue of one post, in one file that several processes may use; a restart goes on where it stood."""
 
     def __init__(self, path: Path | str, now: Callable[[], Now] = system_now) -> None:
         """path: the file, or ":memory:". Raises ArtefactError when it is no queue's file."""
         self._now = now
+        self._path = str(path)
         self._waiting: dict[str, Waiting] = {}
+        self._read_to = 0
         try:
-            self._file = sqlite3.connect(path, isolation_level=None)
+            self._file = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S)
             self._file.execute("PRAGMA journal_mode=WAL")
             self._file.execute("PRAGMA synchronous=FULL")
             self._file.execute(_SCHEMA)
-            for row in self._file.execute(
-                "SELECT case_id, kind, level, wall_s, monotonic_s, boot FROM transition ORDER BY id"
-            ):
-                self._apply(row[0], row[1], row[2], Now(*row[3:]))
+            self._catch_up()
         except sqlite3.Error as problem:
             raise ArtefactError(str(path), "the queue's file", str(problem)) from problem
 
@@ -111,57 +120,67 @@ class Queue:
 
     def arrive(self, case_id: str) -> Waiting:
         """Raises InputError when she is in the queue already."""
-        if case_id in self._waiting:
-            raise InputError(
-                f"queue, {case_id}", "a patient who is not in the queue", self._waiting[case_id].state
-            )
-        return self._record(case_id, "arrived", "unassessed")
+        with self._writing():
+            if case_id in self._waiting:
+                found = self._waiting[case_id].state
+                raise InputError(f"queue, {case_id}", "a patient who is not in the queue", found)
+            return self._record(case_id, "arrived", "unassessed")
 
     def triage(self, case_id: str, level: Level, by: str = "box", why: str = "") -> Waiting:
-        """Sets the level. A lower one than before needs a person and a reason; the box only raises.
+        """Sets the level. A lower one than assessed before needs a person and a reason; the box only raises.
 
         Raises InputError.
         """
-        entry = self._of(case_id)
-        lower = FIRST.index(level) > FIRST.index(entry.level)
-        if entry.state != "arrived" and lower and (by == "box" or not why):
-            found = f"{level} after {entry.level} by {by or 'nobody'}"
-            raise InputError(f"queue, {case_id}", "a person and a reason to lower the urgency", found)
-        return self._record(case_id, "triaged", level, by, why)
+        if level not in FIRST:
+            raise InputError(f"queue, {case_id}", "a level of " + ", ".join(FIRST), repr(level))
+        with self._writing():
+            entry = self._of(case_id)
+            lower = FIRST.index(level) > FIRST.index(entry.level) and entry.level != "unassessed"
+            if lower and (by == "box" or not why):
+                found = f"{level} after {entry.level} by {by or 'nobody'}"
+                expected = "a person and a reason to lower the urgency"
+                raise InputError(f"queue, {case_id}", expected, found)
+            return self._record(case_id, "triaged", level, by, why)
 
     def acknowledge(self, case_id: str, by: str) -> Waiting:
         """Somebody is on the way to her: the alarm stops. Raises InputError when she isn't in the queue."""
-        self._of(case_id)
         if not by:
             raise InputError(f"queue, {case_id}", "who acknowledged", "nobody")
-        return self._record(case_id, "acknowledged", self._of(case_id).level, by)
+        return self._go_on(case_id, "acknowledged", by)
 
     def seen(self, case_id: str, by: str) -> Waiting:
-        return self._record(case_id, "seen", self._of(case_id).level, by)
+        return self._go_on(case_id, "seen", by)
 
     def left(self, case_id: str, why: str) -> Waiting:
         """She went away without being seen."""
-        return self._record(case_id, "left", self._of(case_id).level, why=why)
+        return self._go_on(case_id, "left", why=why)
 
     def waiting(self) -> list[Waiting]:
         """Everybody who has not been seen, in the order in which to see them."""
-        return sorted(
-            self._waiting.values(), key=lambda e: (FIRST.index(e.level), e.arrived.wall_s, e.case_id)
-        )
+        self._catch_up()
+        return sorted(self._waiting.values(), key=lambda entry: (FIRST.index(entry.level), entry.number))
 
     def next_to_see(self) -> Waiting | None:
         """The first whom nobody is looking after yet."""
         return next((entry for entry in self.waiting() if entry.acknowledged is None), None)
 
-    def raise_alarms(self) -> list[Alarm]:
-        """The alarms that are due now and were not raised yet; each is recorded."""
+    def due_alarms(self) -> list[Alarm]:
+        """The alarms that are due and that nobody has raised yet. Raise each, then say so with `alarmed`: an
+        alarm may come twice after a power cut, but none is lost.
+        """
         now, due = self._now(), list[Alarm]()
         for entry in self.waiting():
             while (alarm := _due(entry, now)) is not None:
-                kind = "alarm" if alarm.step == 0 else "escalated"
-                entry = self._record(entry.case_id, kind, entry.level)  # noqa: PLW2901 - with the alarm counted
                 due.append(alarm)
+                entry = replace(entry, alarms=entry.alarms + 1)  # noqa: PLW2901 - the next step of the same patient
         return due
+
+    def alarmed(self, alarm: Alarm) -> None:
+        """Records that an alarm was raised; once, whoever raised it."""
+        with self._writing():
+            entry = self._waiting.get(alarm.case_id)
+            if entry is not None and entry.alarms == alarm.step:
+                self._record(entry.case_id, "alarm" if alarm.step == 0 else "escalated", entry.level)
 
     def history(self, case_id: str) -> list[tuple[str, str, str, Now]]:
         """Every transition of a patient: kind, level, by whom, when."""
@@ -176,20 +195,53 @@ class Queue:
             raise InputError(f"queue, {case_id}", "a patient in the queue", "none of that id")
         return self._waiting[case_id]
 
+    def _go_on(self, case_id: str, kind: str, by: str = "", why: str = "") -> Waiting:
+        with self._writing():
+            return self._record(case_id, kind, self._of(case_id).level, by, why)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Alone with the file, and up to date with what other processes wrote."""
+        try:
+            self._file.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as problem:
+            raise OutOfTimeError(
+                self._path, f"the queue's file within {BUSY_S:g} s", str(problem)
+            ) from problem
+        try:
+            self._catch_up()
+            yield
+        except BaseException:
+            self._file.execute("ROLLBACK")
+            raise
+        self._file.execute("COMMIT")
+
+    def _catch_up(self) -> None:
+        rows = self._file.execute(
+            "SELECT id, case_id, kind, level, wall_s, monotonic_s, boot"
+            " FROM transition WHERE id > ? ORDER BY id",
+            (self._read_to,),
+        )
+        for row in rows.fetchall():
+            self._apply(row[0], row[1], row[2], row[3], Now(*row[4:]))
+
     def _record(self, case_id: str, kind: str, level: Level, by: str = "", why: str = "") -> Waiting:
         now = self._now()
-        self._file.execute(
+        cursor = self._file.execute(
             "INSERT INTO transition (case_id, kind, level, by, why, wall_s, monotonic_s, boot)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (case_id, kind, level, by, why, now.wall_s, now.monotonic_s, now.boot),
         )
-        return self._apply(case_id, kind, level, now)
+        return self._apply(cast("int", cursor.lastrowid), case_id, kind, level, now)
 
-    def _apply(self, case_id: str, kind: str, level: Level, now: Now) -> Waiting:
-        if kind == "arrived":
-            entry = Waiting(case_id, "arrived", level, now)
-        else:
-            entry = _moved(self._waiting[case_id], kind, level, now)
+    def _apply(self, id_: int, case_id: str, kind: str, level: Level, now: Now) -> Waiting:
+        self._read_to = id_
+        before = self._waiting.get(case_id)
+        entry = (
+            Waiting(case_id, id_, "arrived", level, now)
+            if before is None
+            else _moved(before, kind, level, now)
+        )
         if kind in ("seen", "left"):
             self._waiting.pop(case_id, None)
         else:

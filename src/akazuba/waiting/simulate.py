@@ -160,7 +160,8 @@ class _Post:
         if not self._box_on():
             self._clock.after(60, self._alarms)
             return
-        for alarm in self._queue.raise_alarms():
+        for alarm in self._queue.due_alarms():
+            self._queue.alarmed(alarm)
             self.day.alarms += alarm.step == 0
             self.day.escalations += alarm.step > 0
             for nurse, level in enumerate(self._with):
@@ -287,17 +288,17 @@ def simulate(post: Post, days: int, seed: int) -> dict[str, object]:
     }
 
 
-def _share(waits: Sequence[float]) -> dict[str, float]:
+def _share(waits: Sequence[float]) -> dict[str, float | None]:
     """Share under five minutes with Wilson's 95 % interval (Wilson 1927)."""
     n, z = len(waits), 1.959964
     if not n:
-        return {"value": math.nan, "low": 0.0, "high": 1.0, "n": 0}
+        return {"value": None, "low": 0.0, "high": 1.0, "n": 0}
     p = sum(wait < ANSWERED_WITHIN_S for wait in waits) / n
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return {"value": p, "low": middle - half, "high": middle + half, "n": n}
 
 
-def _quantile(waits: Sequence[float], q: float) -> float:
+def _quantile(waits: Sequence[float], q: float) -> float | None:
     ordered = sorted(waits)
-    return ordered[min(len(ordered) - 1, math.ceil(q * len(ordered)) - 1)] if ordered else math.nan
+    return ordered[min(len(ordered) - 1, math.ceil(q * len(ordered)) - 1)] if ordered else None

@@ -38,8 +38,8 @@ LEVELS = {
     "green": ("GREEN: no sign of urgency found", "black", "green"),
     "unassessed": ("NOT ASSESSED: urgency unknown, treat as urgent until assessed", "white", "magenta"),
 }
-MOST_ASKED = 4
-"""Questions of one guideline that are shown."""
+MOST_ASKED = 10
+"""Questions of guidelines that are shown, those of the gravest guideline first."""
 
 SHADES = " ░▒▓█"
 FAILED_CHECKS = ("unreadable", "engine", "heatmap")
@@ -93,7 +93,7 @@ def readable(assessment: Assessment) -> str:
         _urgency(assessment.triage),
         _note(assessment.note_unread or ""),
         _plan(assessment.plan or ()),
-        *(_protocol(protocol) for protocol in assessment.protocols or ()),
+        _guidelines(assessment.protocols or ()),
         _noted(assessment.findings or ()),
         _differential(assessment),
         *(_image(image) for image in assessment.images or ()),
@@ -158,33 +158,67 @@ def _plan(actions: Sequence[Action]) -> str:
 
 def _action(action: Action) -> list[str]:
     """One action with its clause, and under it what must be seen before it is done."""
-    words = f"{action.action} {action.what}".strip() + (f": {action.dose}" if action.dose else "")
+    what = action.what.replace("-", " ") if action.action in ("advise", "refer") else action.what
+    words = f"{action.action} {what}".strip() + (f": {_dose(action.dose)}" if action.dose else "")
     if action.in_days is not None:
         words += f", in {action.in_days:g} days" + (f" ({action.date})" if action.date else "")
     place = f"{action.clause}, page {action.page}" if action.page else action.clause
     lines = [_wrapped(f"    - {words}  [{action.guideline}, {action.edition}, {place}]", "      ")]
+    if action.withheld and "weight_kg" in action.needs:
+        lines.append(click.style("      WEIGH FIRST: there is no dose without the weight", bold=True))
     lines += [
-        click.style(_wrapped(f"      DO NOT GIVE: {why}", "        "), bold=True) for why in action.withheld
+        click.style(_wrapped(f"      DO NOT GIVE: {why}", "        "), bold=True)
+        for why in action.withheld
+        if why != "no dose without weight_kg"
+    ]
+    lines += [
+        click.style(
+            _wrapped(f"      {change}", "        "), bold=change.isupper() or change.startswith("NOT IN")
+        )
+        for change in action.overlay
     ]
     lines += [_wrapped(f"      check first: {what}", "        ") for what in action.check_first]
-    lines += [_wrapped(f"      changed by local rules: {what}", "        ") for what in action.overlay]
     if action.tell:
-        lines.append(_wrapped(f"      tell the patient: {action.tell}", "        "))
+        lines.append(_wrapped(f"      how, and what to say: {action.tell}", "        "))
     return lines
 
 
-def _protocol(protocol: Protocol) -> str:
-    """What a guideline answers, and what it would have to know."""
-    said = [f"{name.replace('_', ' ')}: {value}" for name, value in protocol.answers.items() if value]
-    said += [f"{name.replace('_', ' ')}: not decided ({span})" for name, span in protocol.undecided.items()]
-    if not said and not protocol.missing:
-        return ""
-    lines = [_wrapped(f"  {protocol.title.upper()} ({protocol.edition}): {'; '.join(said)}", "    ")]
-    if protocol.missing:
-        asked = "; ".join(missing.question for missing in protocol.missing[:MOST_ASKED])
-        more = len(protocol.missing) - MOST_ASKED
-        lines.append(_wrapped(f"    ask: {asked}{f' and {more} more' if more > 0 else ''}", "      "))
-    return "\n".join(lines)
+def _dose(dose: str) -> str:
+    """A dose with its unit in the plural where there are several.
+
+    >>> _dose("2 tablet twice daily"), _dose("1 tablet once"), _dose("250 mg once")
+    ('2 tablets twice daily', '1 tablet once', '250 mg once')
+    """
+    units = "tablet|sachet|packet|puff|capsule|application|drop"
+    return re.sub(rf"^((?!1 )[\d.]+) ({units})\b", r"\1 \2s", dose)
+
+
+def _guidelines(protocols: Sequence[Protocol]) -> str:
+    """What the guidelines decided, one line each, and then everything that they would have to know."""
+    lines = [
+        _wrapped(f"    {p.title}: {'; '.join(_answers(p))}  [{p.edition}]", "      ")
+        for p in protocols
+        if _answers(p)
+    ]
+    head = ["  GUIDELINES", *lines] if lines else []
+    asked: dict[str, list[str]] = {}
+    for protocol in protocols:
+        for missing in protocol.missing:
+            if missing.question not in asked:
+                asked[missing.question] = list(missing.could_change)
+    shown = list(asked.items())[:MOST_ASKED]
+    questions = [_wrapped(f"    - {q} ({_changes(changes)})", "      ") for q, changes in shown]
+    if len(asked) > MOST_ASKED:
+        questions.append(f"    and {len(asked) - MOST_ASKED} more")
+    return "\n".join([*head, *(["  ASK FOR THE GUIDELINES", *questions] if questions else [])])
+
+
+def _answers(protocol: Protocol) -> list[str]:
+    return [f"{name.replace('_', ' ')}: {value}" for name, value in protocol.answers.items() if value]
+
+
+def _changes(changes: Sequence[str]) -> str:
+    return "decides " + ", ".join(change.replace("_", " ") for change in changes[:2])
 
 
 def _noted(findings: Iterable[Finding]) -> str:
@@ -350,6 +384,10 @@ def _footer(assessment: Assessment) -> str:
         lines.append(
             click.style(_wrapped(f"  Knowledge: {assessment.provenance.knowledge}.", "    "), dim=True)
         )
+    refused = [
+        g for g in (assessment.provenance.guidelines if assessment.provenance else ()) if "REFUSED" in g
+    ]
+    lines += [click.style(_wrapped(f"  {fault}", "    "), bold=True) for fault in refused]
     total = assessment.timings_ms["total"] if assessment.timings_ms else 0.0
     review = "Not reviewed by a clinician. A suggestion: the clinician decides and signs."
     lines.append(click.style(f"  {review} ({total:.0f} ms)", dim=True))

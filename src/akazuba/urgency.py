@@ -52,7 +52,11 @@ class Decided:
 def open_desk(settings: Settings) -> Desk:
     """Raises ArtefactError when terminology or guidelines cannot be trusted, InputError for an overlay."""
     terminology = open_terminology(settings.home)
-    return Desk(terminology, Reader(terminology), open_library(settings.overlays, own=settings.home / OWN))
+    return Desk(
+        terminology,
+        Reader(terminology),
+        open_library(settings.overlays, own=settings.home / OWN, strict=False),
+    )
 
 
 def understood(

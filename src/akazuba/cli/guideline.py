@@ -167,17 +167,28 @@ def export(id_: str, xlsx: Path | None, fhir: bool, overlays: Sequence[Path]) ->
 @guideline.command("import")
 @click.argument("workbook", type=click.Path(path_type=Path))
 @click.argument("folder", type=click.Path(path_type=Path))
-def import_(workbook: Path, folder: Path) -> None:
-    """Check a guideline that was edited as a workbook and write it as a folder of tables.
+@click.option("--anyway", is_flag=True, help="Write it although conformance rows differ.")
+def import_(workbook: Path, folder: Path, anyway: bool) -> None:
+    """Check a guideline that was edited as a workbook, and write it as a folder of tables.
 
     Example: akazuba guideline import news2.xlsx my-guidelines/news2
     """
+    from akazuba.guidelines.conformance import check as conformance
     from akazuba.guidelines.workbook import read_workbook, write_folder
 
     with errors_shown():
-        found = read_workbook(workbook, _library(()))
+        library = _library(())
+        found = read_workbook(workbook, library)
+        rows = conformance(library, found)
+        differing = [row for row in rows if row.differs]
+        for row in differing:
+            click.echo(f"{row.case}: {'; '.join(row.differs)}", err=True)
+        if differing and not anyway:
+            expected = "conformance rows that agree (change them too, or say --anyway)"
+            raise InputError(str(workbook), expected, f"{len(differing)} of {len(rows)} that differ")
         write_folder(found, folder)
-    show(f"{found.about.title}: {len(found.tables)} tables checked and written to {folder}")
+    agree = f"{len(rows) - len(differing)} of {len(rows)} conformance rows agree"
+    show(f"{found.about.title}: {len(found.tables)} tables checked, {agree}; written to {folder}")
 
 
 def _pair(text: str) -> tuple[str, str]:

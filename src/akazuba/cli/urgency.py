@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,6 +91,7 @@ def growth(batch: Path | None, as_json: bool, **measured: Any) -> None:
                 raise InputError("--batch", "no other measurement beside it", ", ".join(given))
         sys.exit(_batch(batch))
     with errors_shown():
+        _refuse_slips(given)
         try:
             child = msgspec.convert(given, Measured)
         except msgspec.ValidationError as problem:
@@ -99,6 +100,17 @@ def growth(batch: Path | None, as_json: bool, **measured: Any) -> None:
             raise InputError("growth", "a weight, a height or an arm circumference", "none")
         answer = scores(child)
     show(msgspec.json.encode(answer) if as_json else _growth_text(answer))
+
+
+def _refuse_slips(measured: Mapping[str, Any]) -> None:
+    """Raises InputError for a number in another unit, with the guess that its input has."""
+    from akazuba.guidelines.inputs import read_inputs
+    from akazuba.guidelines.library import LIBRARY
+
+    inputs = read_inputs((LIBRARY / "inputs.csv").read_text(encoding="utf-8"), "inputs.csv")
+    for name, value in measured.items():
+        if name in inputs and isinstance(value, int | float) and not isinstance(value, bool):
+            inputs[name].checked(float(value))
 
 
 def _batch(path: Path) -> int:

@@ -17,6 +17,7 @@ from akazuba.guidelines.values import Truth, Unassessed, Value, shown
 from akazuba.records import Action, Case, Level, Protocol, Triage, TriageReason
 
 KINDS = get_args(GuidelineKind)
+MOST_VALUES = 8
 ORDER: tuple[Level, ...] = ("red", "yellow", "green", "unassessed")
 
 
@@ -47,7 +48,7 @@ def care_for(library: Library, case: Case, values: Mapping[str, Value], level: L
         if applies is Truth.FALSE or (applies is Truth.UNKNOWN and guideline.applies is not None):
             continue
         result = library.run_over(guideline, known, patient)
-        reasons += _reasons(result)
+        reasons += _reasons(result, known)
         if applies is Truth.TRUE:
             results.append(result)
     results.sort(key=lambda result: KINDS.index(result.guideline.about.kind))
@@ -88,7 +89,7 @@ def _applies(guideline: Guideline, values: Mapping[str, Value]) -> Truth:
     return truth(guideline.applies.value(values)) if guideline.applies else Truth.UNKNOWN
 
 
-def _reasons(result: Result) -> list[TriageReason]:
+def _reasons(result: Result, values: Mapping[str, Value]) -> list[TriageReason]:
     about, found = result.guideline.about, []
     for name, levels in about.raises.items():
         value = result.values[name]
@@ -96,13 +97,25 @@ def _reasons(result: Result) -> list[TriageReason]:
         level = levels.get(words) if value is not None else _least(result.undecided.get(name), levels)
         if level is not None:
             rule = next((r for r in result.fired if r.gives.get(name) == words), None)
-            why = {n: v for r in result.fired for n, v in r.because.items() if n in result.guideline.inputs}
-            because = ", ".join(f"{n.replace('_', ' ')} {v}" for n, v in list(why.items())[:8])
+            because = ", ".join(_abnormal(result, values)[:MOST_VALUES])
             clause = f", {rule.clause}" if rule else ""
             said = f"{about.title}: {name.replace('_', ' ')} {words}"
             source = f"{about.title} ({about.publisher}, {about.edition}){clause}"
             found.append(TriageReason(about.id, level, source, f"{said} ({because})" if because else said))
     return found
+
+
+def _abnormal(result: Result, values: Mapping[str, Value]) -> list[str]:
+    """What was assessed and is not plainly normal, in words; what any row tested first."""
+    tested = [name for rule in result.fired for name in rule.because]
+    names = dict.fromkeys((*(n for n in tested if n in result.guideline.inputs), *result.guideline.inputs))
+    return [
+        f"{name.replace('_', ' ')} {shown(value)}"
+        for name in names
+        if not isinstance(value := values[name], Unassessed)
+        and value not in (None, False, "none", "normal", "alert", "negative")
+        and not name.startswith(("age_", "sex"))
+    ]
 
 
 def _least(value: Unassessed | None, levels: Mapping[str, Level]) -> Level | None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 
 from akazuba.errors import CaseError, InputError
-from akazuba.guidelines.growth import Growth, Measured, growth
+from akazuba.guidelines.growth import PLAUSIBLE, Growth, Measured, growth
 from akazuba.guidelines.inputs import Input
 from akazuba.guidelines.values import Scalar, Unassessed, Value
 from akazuba.records import Case, Finding
 from akazuba.terminology import Ancestors, kinds_of
+
+KG_A_LB = 0.45359237
 
 FINE_YEARS = 5.0
 """Under this age whole years are too coarse for guidelines."""
@@ -48,7 +51,20 @@ def values_of(
             found[name] = answers[name]
         elif said is not None:
             found[name] = said
+    _refuse_slip_of_weight(case, reader.weight_for_age_z)
     return {**found, **_coarse_age(case)}
+
+
+def _refuse_slip_of_weight(case: Case, weight_for_age_z: float | None) -> None:
+    """Every dose hangs on the weight: one that no child of this age has is asked back."""
+    weight = case.patient.weight_kg
+    if (
+        weight is not None
+        and weight_for_age_z is not None
+        and weight_for_age_z > PLAUSIBLE["weight_for_age_z"][1]
+    ):
+        found = f"{weight:g} kg; if that is in lb it would be {weight * KG_A_LB:.1f} kg"
+        raise CaseError("patient.weight_kg", "a weight that a child of this age can have", found)
 
 
 def _answers(inputs: Mapping[str, Input], case: Case) -> dict[str, Scalar]:
@@ -56,7 +72,9 @@ def _answers(inputs: Mapping[str, Input], case: Case) -> dict[str, Scalar]:
     found: dict[str, Scalar] = {}
     for name, answer in case.answers.items():
         if name not in known:
-            raise CaseError(f"answers.{name}", "an input of a guideline", "none of that name")
+            near = difflib.get_close_matches(name, list(known), n=1)
+            guess = f" (did you mean {near[0]}?)" if near else ""
+            raise CaseError(f"answers.{name}", "an input of a guideline", f"none of that name{guess}")
         item = known[name]
         if item.name in found:
             raise CaseError(f"answers.{name}", "each input once", f"{item.name} twice")
@@ -93,13 +111,17 @@ class _CaseReader:
         self, case: Case, findings: Sequence[Finding], ancestors: Ancestors, parts: Parts, *, oedema: bool
     ) -> None:
         self._case = case
-        own = [finding for finding in findings if finding.counts]
+        own = [finding for finding in findings if finding.counts and finding.source != "vitals"]
         self._present = frozenset[str]().union(*(kinds_of(f.id, ancestors) for f in own if f.present))
         self._absent = frozenset(f.id for f in own if not f.present)
         self._ancestors = ancestors
         self._growth = _growth_of(case, oedema=oedema)
         self._conditions = {name.casefold().strip() for name in case.conditions}
         self._doses = _doses(case, parts)
+
+    @property
+    def weight_for_age_z(self) -> float | None:
+        return self._growth.weight_for_age_z
 
     def first(self, item: Input) -> Scalar | None:
         """What the places of an input say: the first that answers; of a flag, yes if any, no if all."""
@@ -123,10 +145,12 @@ class _CaseReader:
     def field(self, item: Input, field: str) -> Scalar | None:
         return self._fitting(item, getattr(self._case, field))
 
-    def finding(self, _: Input, id_: str) -> Scalar | None:
+    def finding(self, _: Input, text: str) -> Scalar | None:
+        """What a measurement implies is left to the tables' own thresholds, which read the measurement."""
+        id_, _equals, word = text.partition("=")
         if id_ in self._present:
-            return True
-        return False if kinds_of(id_, self._ancestors) & self._absent else None
+            return word or True
+        return False if not word and kinds_of(id_, self._ancestors) & self._absent else None
 
     def condition(self, _: Input, text: str) -> Scalar | None:
         """A list of conditions says what is there, never that nothing else is."""
@@ -163,10 +187,12 @@ class _CaseReader:
                     raise CaseError(f"labs[{index}] ({loinc})", problem.expected, problem.found) from problem
         return None
 
-    def growth(self, _: Input, indicator: str) -> Scalar | None:
-        """A z-score; none that is so far out that a measurement or the age must be wrong."""
+    def growth(self, item: Input, indicator: str) -> Scalar | None:
+        """A z-score. One that is too high to be true says nothing; one that is too low counts as very low."""
         value: float | None = getattr(self._growth, indicator)
-        return None if indicator in self._growth.implausible else value
+        if value is None or (value > 0 and indicator in self._growth.implausible):
+            return None
+        return max(value, item.low)
 
     @staticmethod
     def _fitting(item: Input, value: object) -> Scalar | None:

@@ -35,6 +35,7 @@ def summaries(library: Library) -> list[JsonFacts]:
             "tables": len(g.tables),
             "rows": sum(len(table.rows) for table in g.tables),
             "changed_by_overlay": g.id in library.published,
+            "of_this_place": g.id in library.own,
         }
         for g in library.guidelines.values()
     ]
@@ -72,6 +73,7 @@ def summary_table(rows: Sequence[Mapping[str, Any]]) -> str:
         f"{row['id']:{width}}  {row['title']} ({row['publisher']}, {row['edition']}); "
         f"{row['rows']} rows, {row['clauses_verified']} of {row['clauses']} clauses opened"
         + ("; changed by an overlay" if row["changed_by_overlay"] else "")
+        + ("; GUIDELINE OF THIS PLACE" if row["of_this_place"] else "")
         for row in rows
     ]
     verified, clauses = (sum(row[key] for row in rows) for key in ("clauses_verified", "clauses"))

@@ -206,7 +206,9 @@ def _refuse_unsound(
         _refuse_unknown_clause(clauses, step.clause, f"{name}/formulas.csv, {step.name}")
         return
     if fault := step.faults(variables):
-        raise ArtefactError(f"{name}/{step.file}", "exactly one row for every combination", fault)
+        raise ArtefactError(
+            f"{name}/{step.file}", "thresholds in range, one row for every combination", fault
+        )
     for row in step.rows:
         _refuse_unknown_clause(clauses, row.clause, f"{name}/{step.file}, row {row.id}")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import difflib
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Annotated
 
@@ -26,6 +27,7 @@ from akazuba.records import Action, Protocol
 from akazuba.records import Value as Record
 
 LIBRARY = Path(__file__).parent / "library"
+NOT_IN_STOCK = "NOT IN STOCK HERE"
 OWN = "guidelines"
 """Folder of the box's home for guidelines of its own."""
 
@@ -62,7 +64,10 @@ class Overlay(Record, frozen=True):
 
 @dataclass(frozen=True)
 class Library:
-    """guidelines: as they hold here. published: those that an overlay changed, as they were published."""
+    """guidelines: as they hold here. published: those that an overlay changed, as they were published.
+
+    own: ids of guidelines of this place. refused: what of this place could not be used, and why.
+    """
 
     inputs: Mapping[str, Input]
     derived: Mapping[str, Formula]
@@ -70,11 +75,15 @@ class Library:
     guidelines: Mapping[str, Guideline]
     published: Mapping[str, Guideline]
     overlays: tuple[Overlay, ...]
+    own: frozenset[str] = frozenset()
+    refused: tuple[str, ...] = ()
 
     def get(self, id_: str) -> Guideline:
         """Raises InputError for an unknown id."""
         if id_ not in self.guidelines:
-            raise InputError("guideline", "one of " + ", ".join(self.guidelines), repr(id_))
+            near = difflib.get_close_matches(id_, list(self.guidelines), n=3)
+            expected = f"one of {', '.join(near)}" if near else "an id that akazuba guideline list names"
+            raise InputError("guideline", expected, repr(id_))
         return self.guidelines[id_]
 
     @cached_property
@@ -86,7 +95,9 @@ class Library:
         """What is printed in an assessment's provenance for the guidelines that it used."""
         used = [self.guidelines[protocol.id].about for protocol in protocols]
         overlays = (f"overlay {overlay.title} ({overlay.issued_by})" for overlay in self.overlays)
-        return (*(f"{about.title} ({about.publisher}; {about.edition})" for about in used), *overlays)
+        mine = {about.id: ", guideline of this place" for about in used if about.id in self.own}
+        named = (f"{a.title} ({a.publisher}; {a.edition}{mine.get(a.id, '')})" for a in used)
+        return (*named, *overlays, *(f"REFUSED: {fault}" for fault in self.refused))
 
     def values(self, given: Mapping[str, Value], guideline: Guideline | None = None) -> dict[str, Value]:
         """Every input, as given, else computed from what is given, else unassessed.
@@ -135,29 +146,45 @@ class Library:
         result = run(guideline, values, self.formulary, patient)
         plan = result.plan
         if guideline.id in self.published:
-            before = {
-                _gist(a) for a in run(self.published[guideline.id], values, self.formulary, patient).plan
-            }
-            titles = tuple(
-                f"{overlay.title} ({overlay.issued_by})"
-                for overlay in self.overlays
-                if any(change.guideline == guideline.id for change in overlay.changes)
-            )
-            plan = tuple(
-                a if a.overlay or _gist(a) in before else msgspec.structs.replace(a, overlay=titles)
-                for a in plan
-            )
-        return replace(result, plan=tuple(self._in_stock(action) for action in plan))
+            before = run(self.published[guideline.id], values, self.formulary, patient).plan
+            plan = tuple(self._compared(guideline, action, before) for action in plan)
+        if guideline.id in self.own:
+            marked = "guideline of this place"
+            plan = tuple(msgspec.structs.replace(a, overlay=(*a.overlay, marked)) for a in plan)
+        return replace(result, plan=tuple(self._in_stock(action, values, patient) for action in plan))
 
-    def _in_stock(self, planned: Action) -> Action:
-        if planned.action not in GIVEN:
-            return planned
+    def _compared(self, guideline: Guideline, action: Action, before: Sequence[Action]) -> Action:
+        """An action that the published guideline would not give names the overlay. Advice that goes with
+        another dose (so many millilitres) is left out.
+        """
+        if _gist(action) in {_gist(other) for other in before} and not action.overlay:
+            return action
+        titles = tuple(
+            f"{overlay.title} ({overlay.issued_by})"
+            for overlay in self.overlays
+            if any(change.guideline == guideline.id for change in overlay.changes)
+        )
+        same = [o for o in before if (o.action, o.what, o.tell) == (action.action, action.what, action.tell)]
+        stale = bool(same) and all(o.dose != action.dose for o in same)
+        return msgspec.structs.replace(
+            action, overlay=action.overlay or titles, tell="" if stale else action.tell
+        )
+
+    def _in_stock(self, action: Action, values: Mapping[str, Value], patient: Patient) -> Action:
+        if action.action not in GIVEN:
+            return action
         for overlay in self.overlays:
             for stock in overlay.stock:
-                if stock.medicine == planned.what and not stock.available:
-                    says = f"not in stock here; {stock.instead or 'refer, or send for it'} ({overlay.title})"
-                    return msgspec.structs.replace(planned, overlay=(*planned.overlay, says))
-        return planned
+                if stock.medicine == action.what and not stock.available:
+                    says = f"{NOT_IN_STOCK}; {stock.instead or 'refer, or send for it'} ({overlay.title})"
+                    if stock.instead and self.formulary.knows(stock.instead):
+                        taken = patient.medicines or ()
+                        verdict = self.formulary.judged(stock.instead, taken, patient.allergies or (), values)
+                        says += "".join(
+                            f"; not {stock.instead} for this patient: {why}" for why in verdict.withheld
+                        )
+                    return msgspec.structs.replace(action, overlay=(says, *action.overlay))
+        return action
 
 
 def _gist(planned: Action) -> tuple[object, ...]:
@@ -179,11 +206,14 @@ def shipped() -> Library:
     return open_library()
 
 
-def open_library(overlays: Sequence[Path] = (), folder: Path = LIBRARY, own: Path | None = None) -> Library:
+def open_library(
+    overlays: Sequence[Path] = (), folder: Path = LIBRARY, own: Path | None = None, *, strict: bool = True
+) -> Library:
     """Reads and checks every guideline.
 
     own: a folder of guidelines of this place, beside those of `folder` or instead of one with the same id.
-
+    strict: a guideline or overlay of this place that cannot be used is an error; otherwise it is left out and
+    named in `refused`, so that nobody goes without triage for it.
     Raises ArtefactError, for an overlay InputError, that names the file and the row.
     """
     shared = read_inputs(_text(folder / "inputs.csv"), "inputs.csv")
@@ -191,24 +221,64 @@ def open_library(overlays: Sequence[Path] = (), folder: Path = LIBRARY, own: Pat
     derived = _derived(_text(folder / "derived.csv"), shared)
     names = ("medicines.csv", "cautions.csv", "interactions.csv", "synonyms.csv")
     formulary = read_formulary({name: rows_of(_text(folder / name), name) for name in names}, kinds)
-    places = [folder, *([own] if own is not None and own.is_dir() else [])]
-    texts = {
-        path.name: read_folder(path) for place in places for path in sorted(place.iterdir()) if path.is_dir()
+    published = {
+        path.name: _sound(path, shared, derived, formulary)
+        for path in sorted(folder.iterdir())
+        if path.is_dir()
     }
-    published = {name: read_guideline(files, name, shared, derived) for name, files in texts.items()}
-    for guideline in published.values():
-        refuse_unsound_plans(guideline, formulary)
-    read = tuple(_overlay(path) for path in overlays)
-    here = dict(published)
-    for overlay in read:
-        for change in overlay.changes:
-            here[change.guideline] = _changed(here, change, overlay, shared, derived)
-    for name, guideline in here.items():
-        if guideline is not published[name]:
-            refuse_unsound_plans(guideline, formulary)
+    _refuse_two_meanings(published.values())
+    library = Library(shared, derived, formulary, dict(published), {}, ())
+    additions: list[Callable[[Library], Library]] = [
+        partial(_with_own, path=path)
+        for path in (sorted(own.iterdir()) if own is not None and own.is_dir() else ())
+        if path.is_dir()
+    ]
+    additions += [partial(_with_overlay, path=path) for path in overlays]
+    for add in additions:
+        try:
+            library = add(library)
+        except AkazubaError as problem:
+            if strict:
+                raise
+            library = replace(library, refused=(*library.refused, str(problem)))
+    return library
+
+
+def _sound(
+    path: Path, shared: Mapping[str, Input], derived: Mapping[str, Formula], formulary: Formulary
+) -> Guideline:
+    guideline = read_guideline(read_folder(path), path.name, shared, derived)
+    refuse_unsound_plans(guideline, formulary)
+    return guideline
+
+
+def _with_own(library: Library, path: Path) -> Library:
+    try:
+        guideline = _sound(path, library.inputs, library.derived, library.formulary)
+    except ArtefactError as problem:
+        raise ArtefactError(f"{path.parent}/{problem.item}", problem.expected, problem.found) from problem
+    here = {**library.guidelines, path.name: guideline}
     _refuse_two_meanings(here.values())
-    changed = {name: published[name] for name in here if here[name] is not published[name]}
-    return Library(shared, derived, formulary, here, changed, read)
+    return replace(library, guidelines=here, own=library.own | {path.name})
+
+
+def _with_overlay(library: Library, path: Path) -> Library:
+    overlay = _overlay(path)
+    here = dict(library.guidelines)
+    for change in overlay.changes:
+        here[change.guideline] = _changed(here, change, overlay, library.inputs, library.derived)
+    for change in overlay.changes:
+        refuse_unsound_plans(here[change.guideline], library.formulary)
+    for stock in overlay.stock:
+        if not any(stock.medicine == name for name, _ in library.formulary.medicines):
+            near = difflib.get_close_matches(stock.medicine, [n for n, _ in library.formulary.medicines], n=1)
+            guess = f" (did you mean {near[0]}?)" if near else ""
+            item = f"overlay {overlay.id}, stock"
+            raise InputError(item, "a medicine of medicines.csv", f"{stock.medicine}{guess}")
+    _refuse_two_meanings(here.values())
+    before = {**library.guidelines, **library.published}
+    published = {name: before[name] for name in here if here[name] is not before[name]}
+    return replace(library, guidelines=here, published=published, overlays=(*library.overlays, overlay))
 
 
 def _refuse_two_meanings(guidelines: Iterable[Guideline]) -> None:

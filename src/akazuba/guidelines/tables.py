@@ -149,7 +149,12 @@ class Table:
         return {item: tuple(rows) for item, rows in items.items()}
 
     def faults(self, variables: Mapping[str, Variable]) -> str:
-        """The first overlap, gap or unreachable row, in words; "" when there is none."""
+        """The first overlap, gap, unreachable row or impossible threshold, in words, or ""."""
+        for row in self.rows:
+            for name, cell in row.tests.items():
+                limits = variables[name].low, variables[name].high
+                if beyond := [x for x in cell.boundaries if not limits[0] <= x <= limits[1]]:
+                    return f"row {row.id}: {name} {beyond[0]:g} outside {limits[0]:g} to {limits[1]:g}"
         if self.policy == "collect":
             return ""
         groups = self.items.values() if self.policy == "scorecard" else [self.rows]

@@ -31,6 +31,9 @@ CASES = Path(__file__).parent / "data" / "chronic_cases.ndjson"
 GIVEN = Path(__file__).parent / "gold" / "chronic_given.json"
 FIRST_RUN = Path(__file__).parent / "results" / "chronic_plans_first_run.json"
 
+MEDICINES = ("start", "increase", "continue", "stop")
+"""Actions by which a patient gets or loses a medicine."""
+
 Row = Mapping[str, Any]
 Line = tuple[str, str, str, float | None, str | None]
 """An action, its object, its dose, its days, its date."""
@@ -68,7 +71,7 @@ def _said(value: Any, words: Mapping[str, Any] | None) -> Scalar | None:
 
 def planned(library: Library, row: Row, gold: Mapping[str, Any]) -> list[Action]:
     """The plan of the guidelines of the case's condition."""
-    case = msgspec.convert({**row["case"], "answers": answers_of(row, gold)}, Case)
+    case = msgspec.convert({**in_our_words(row["case"], gold), "answers": answers_of(row, gold)}, Case)
     values = values_of(library.all_inputs, case, (), lambda _: frozenset(), library.formulary.parts)
     patient, results = patient_of(case), list[Result]()
     for id_ in gold["guidelines"][row["condition"]]:
@@ -80,6 +83,14 @@ def planned(library: Library, row: Row, gold: Mapping[str, Any]) -> list[Action]
     waits = ("chronic", "preventive") if red else ()
     kept = [r for r in results if r.guideline.id in red or r.guideline.about.kind not in waits]
     return [action for result in kept for action in result.plan]
+
+
+def in_our_words(case: Row, gold: Mapping[str, Any]) -> dict[str, Any]:
+    """The case with its level of consciousness as AVPU has it ("drowsy" responds to voice)."""
+    vitals = dict(case.get("vitals") or {})
+    if said := vitals.get("consciousness"):
+        vitals["consciousness"] = gold["consciousness"].get(said, said)
+    return {**case, "vitals": vitals}
 
 
 def _finds_red(result: Result) -> bool:
@@ -165,8 +176,7 @@ def why(row: Row, lines: list[str], gold: Mapping[str, Any]) -> str:
 
     None counts where a medicine or a dose differs: that is never explained away.
     """
-    medicines = {"start", "increase", "continue", "stop"}
-    if any(line.split()[1] in medicines for line in lines):
+    if any(line.split()[1] in MEDICINES for line in lines):
         return ""
     reason: str = gold["explained"].get(row["id"], "")
     return reason
@@ -183,6 +193,10 @@ def measured(library: Library) -> dict[str, object]:
         "chronic_plan_agreement": wilson(sum(agree.values()), len(agree)),
         "explained": sum(bool(reason) for reason in reasons.values()),
         "unexplained": [id_ for id_, reason in reasons.items() if not reason],
+        "medicine_and_dose_agreement": wilson(
+            sum(not any(line.split()[1] in MEDICINES for line in lines) for lines in differ.values()),
+            len(every),
+        ),
         "with_advice_agreement": wilson(sum(told), len(told)),
         "by_condition": {
             name: f"{sum(agree[r['id']] for r in every if r['condition'] == name)}"

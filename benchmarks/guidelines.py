@@ -119,7 +119,10 @@ def speed(desk: Desk) -> dict[str, float]:
     cases = [msgspec.convert(row["case"], Case) for row in triage_vignettes.rows()]
     gold = json.loads(chronic_plans.GIVEN.read_text(encoding="utf-8"))
     cases += [
-        msgspec.convert({**row["case"], "answers": chronic_plans.answers_of(row, gold)}, Case)
+        msgspec.convert(
+            {**chronic_plans.in_our_words(row["case"], gold), "answers": chronic_plans.answers_of(row, gold)},
+            Case,
+        )
         for row in chronic_plans.rows()
     ]
     took = []

@@ -35,7 +35,8 @@ def care_for(library: Library, case: Case, values: Mapping[str, Value], level: L
 
     values: what the case says of the inputs (`case_values.values_of`). level: the charts' urgency.
     A guideline of which nobody knows whether it is for her is not run; a score that may raise the urgency of
-    anybody is, and is no part of the answer. Of a red patient, chronic and preventive care waits.
+    anybody is, and is no part of the answer. Of a red patient, chronic and preventive care waits, unless it
+    is what makes her red.
     """
     patient = patient_of(case)
     shared = library.values(values)
@@ -52,8 +53,10 @@ def care_for(library: Library, case: Case, values: Mapping[str, Value], level: L
         if applies is Truth.TRUE:
             results.append(result)
     results.sort(key=lambda result: KINDS.index(result.guideline.about.kind))
-    if level == "red" or any(reason.level == "red" for reason in reasons):
-        results = [r for r in results if r.guideline.about.kind not in ("chronic", "preventive")]
+    red = {reason.rule for reason in reasons if reason.level == "red"}
+    if level == "red" or red:
+        later = ("chronic", "preventive")
+        results = [r for r in results if r.guideline.about.kind not in later or r.guideline.id in red]
     return Care(
         tuple(_protocol(result) for result in results),
         _one_plan(library, results, patient, shared),

@@ -19,7 +19,7 @@ from akazuba.guidelines.conformance import action_words
 from akazuba.guidelines.library import shipped
 from akazuba.guidelines.values import Unassessed, Value
 from akazuba.guidelines.workbook import read_workbook, rows_for_fhir, write_folder, write_workbook
-from akazuba.records import Action, Case, Triage
+from akazuba.records import Action, Case, Finding, Triage
 
 
 def case_of(**fields: Any) -> Case:
@@ -102,6 +102,28 @@ def test_chronic_care_waits_while_a_patient_is_red() -> None:
     assert "hearts-hypertension" not in {p.id for p in care_for(shipped(), ill, values(ill), "red").protocols}
 
 
+def test_nobody_who_is_referred_now_is_told_how_to_care_at_home() -> None:
+    ill = care(
+        patient={"age_days": 12, "sex": "female", "weight_kg": 3.1},
+        answers={"infant_feeding": "not at all"},
+        vitals={"temperature_c": 37.0, "respiratory_rate_bpm": 44},
+    )
+    assert planned(ill, "gentamicin").dose == "16 mg once"
+    assert "refer now" in [action_words(action) for action in ill.plan]
+    assert not [a for a in ill.plan if a.action == "advise" and "feeding problem" in a.guideline]
+
+
+def test_what_the_note_says_reaches_the_guidelines_and_an_answer_corrects_it() -> None:
+    library = shipped()
+    case = case_of(patient={"age_days": 12}, note="not used here")
+    said = [Finding("AKZ:0000017", "Unable to feed or drink")]
+    inputs, parts = library.all_inputs, library.formulary.parts
+    found = values_of(inputs, case, said, lambda _: frozenset(), parts)
+    assert found["infant_feeding"] == "not at all"
+    corrected = msgspec.structs.replace(case, answers={"infant_feeding": "normal"})
+    assert values_of(inputs, corrected, said, lambda _: frozenset(), parts)["infant_feeding"] == "normal"
+
+
 # --- what a case says ---------------------------------------------------------------------------
 
 
@@ -113,9 +135,14 @@ def test_an_age_in_whole_years_is_a_range_for_a_small_child() -> None:
 
 
 def test_a_z_score_that_cannot_be_right_classifies_nobody() -> None:
-    found = values(case_of(patient={"age_months": 23, "sex": "male", "weight_kg": 30, "height_cm": 84}))
+    found = values(case_of(patient={"age_months": 23, "sex": "male", "weight_kg": 12, "height_cm": 66}))
     assert "weight_for_height_z" not in found
-    assert "height_for_age_z" in found
+    assert "weight_for_age_z" in found
+
+
+def test_a_weight_in_pounds_is_asked_back_before_any_dose() -> None:
+    with pytest.raises(CaseError, match=r"if that is in lb it would be 9\.4 kg"):
+        values(case_of(patient={"age_months": 14, "sex": "male", "weight_kg": 20.7}))
 
 
 def test_oedema_takes_the_weight_out_of_the_z_scores() -> None:

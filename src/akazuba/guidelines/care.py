@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import msgspec
@@ -57,11 +57,18 @@ def care_for(library: Library, case: Case, values: Mapping[str, Value], level: L
     if level == "red" or red:
         later = ("chronic", "preventive")
         results = [r for r in results if r.guideline.about.kind not in later or r.guideline.id in red]
+        results = [r if r.guideline.id in red else _without_home_advice(r) for r in results]
     return Care(
         tuple(_protocol(result) for result in results),
         _one_plan(library, results, patient, shared),
         tuple(reasons),
     )
+
+
+def _without_home_advice(result: Result) -> Result:
+    """What a guideline tells somebody who goes home has no place beside a referral of another one."""
+    kept = tuple(action for action in result.plan if action.action not in ("advise", "follow-up"))
+    return replace(result, plan=kept)
 
 
 def patient_of(case: Case) -> Patient:

@@ -14,6 +14,8 @@ from akazuba.terminology import Ancestors, kinds_of
 
 KG_A_LB = 0.45359237
 
+WORDS = ("finding", "condition", "medicine", "allergy")
+
 FINE_YEARS = 5.0
 """Under this age whole years are too coarse for guidelines."""
 
@@ -44,7 +46,7 @@ def values_of(
         except InputError as problem:
             raise CaseError(name, problem.expected, problem.found) from problem
         if name in answers:
-            if said is not None and said != answers[name]:
+            if said is not None and said != answers[name] and not _from_words(item):
                 raise CaseError(
                     f"answers.{name}", f"what the case says elsewhere ({said})", str(answers[name])
                 )
@@ -65,6 +67,11 @@ def _refuse_slip_of_weight(case: Case, weight_for_age_z: float | None) -> None:
     ):
         found = f"{weight:g} kg; if that is in lb it would be {weight * KG_A_LB:.1f} kg"
         raise CaseError("patient.weight_kg", "a weight that a child of this age can have", found)
+
+
+def _from_words(item: Input) -> bool:
+    """Whether a case holds it in words only: what a note or a list seems to say gives way to an answer."""
+    return all(place.partition(" ")[0] in WORDS for place in item.from_)
 
 
 def _answers(inputs: Mapping[str, Input], case: Case) -> dict[str, Scalar]:

@@ -51,6 +51,57 @@ def test_a_combination_crosses_neither_comma_nor_joiner(reader: Reader, note: st
     assert not {"AKZ:0000007", CHEST_PAIN} & present(reader, note)
 
 
+@pytest.mark.parametrize(
+    ("note", "term"),
+    [
+        ("Now a high pitched noise each time he breathes in", "HP:0010307"),
+        ("chest is working hard", "HP:0002098"),
+        ("severe shortness of breath", "HP:0002098"),
+        ("can only say two words at a time", "HP:0002098"),
+        ("Mother cannot wake the child", "AKZ:0000001"),
+        ("groans only when pinched, GCS 6/15", "HP:0001259"),
+        ("capillary refill slow", "AKZ:0000642"),
+        ("bleeding like a tap", "AKZ:0000003"),
+        ("vomited two cups of blood", "AKZ:0000003"),
+        ("having a seizure", "AKZ:0000005"),
+        ("abdomen torn open with intestine outside", "AKZ:0000006"),
+        ("attacked by rhinos", "AKZ:0000006"),
+        ("shot by robbers in the shoulder", "AKZ:0000006"),
+        ("has been swallowing many paracetamol tabs", "AKZ:0000007"),
+        ("took 20 tablets of paracetamol at once", "AKZ:0000007"),
+        ("leg pale and cold", "AKZ:0000008"),
+        ("stepped on a snake and it bit", "AKZ:0000009"),
+        ("fell into boiling water", "AKZ:0000094"),
+        ("strong belly pain", "AKZ:0000037"),
+        ("erection that does not go down", "HP:0200023"),
+    ],
+)
+def test_red_signs_are_read_in_a_nurses_words(
+    reader: Reader, terminology: Terminology, note: str, term: str
+) -> None:
+    assert term in {kind for found in present(reader, note) for kind in terminology.ancestors(found)}
+
+
+@pytest.mark.parametrize(
+    ("note", "term"),
+    [
+        ("burning in the chest after meals", "AKZ:0000094"),
+        ("took 2 tablets of paracetamol", "AKZ:0000007"),
+        ("takes many tablets for HIV", "AKZ:0000007"),
+        ("noisy breathing at night with a blocked nose", "HP:0010307"),
+        ("pain on deep breath", "HP:0002094"),
+        ("snake shaped itchy line", DANGER_WORD),
+        ("raised winding track on the foot", "HP:0002094"),
+        ("cut his hair", "HP:0032674"),
+        ("bitten by a snake 10 years ago", "AKZ:0000009"),
+        ("no high pitched noise, no heavy bleeding", "HP:0010307"),
+    ],
+)
+def test_what_only_sounds_like_danger_is_none(reader: Reader, note: str, term: str) -> None:
+    found = findings(reader, note).get(term)
+    assert found is None or not found.present or found.temporality == "past"
+
+
 def test_a_word_of_danger_that_nothing_explains_is_kept_as_uncertain(reader: Reader) -> None:
     [danger] = reader.read("two men with a machete", "en").findings
     assert (danger.id, danger.uncertain, danger.text) == (DANGER_WORD, True, "machete")

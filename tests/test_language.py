@@ -98,6 +98,10 @@ def test_severe_and_sudden_make_findings_of_their_own(reader: Reader, note: str,
     assert term in present(reader, note)
 
 
+def test_a_pain_that_is_not_strong_is_not_severe(reader: Reader) -> None:
+    assert present(reader, "low belly ache not strong") == {"HP:0002027"}
+
+
 def test_denying_the_severe_kind_does_not_deny_the_plain_one(reader: Reader) -> None:
     assert absent(reader, "no severe headache") == {"AKZ:0000036"}
 
@@ -185,6 +189,34 @@ def test_a_finding_that_says_no_itself_is_present(reader: Reader) -> None:
         "HP:0004396",
         "HP:0002019",
     }
+
+
+@pytest.mark.parametrize(
+    "note",
+    ["knee pain, no pain or swelling in other joints", "no pain or swelling elsewhere, knee pain"],
+)
+def test_a_denial_for_another_place_denies_nothing_here(reader: Reader, note: str) -> None:
+    assert present(reader, note) == {"HP:0030839"}  # knee pain
+    assert absent(reader, note) == set()
+
+
+@pytest.mark.parametrize(
+    "note",
+    ["belly pain gets worse with coughing", "belly pain, worse on cough", "belly pain hurts on coughing"],
+)
+def test_what_makes_a_pain_worse_is_not_a_finding(reader: Reader, note: str) -> None:
+    assert COUGH not in findings(reader, note)
+    assert COUGH in present(reader, "cough worse at night")
+
+
+def test_a_discharge_that_became_less_is_not_reported_as_one(reader: Reader) -> None:
+    assert findings(reader, "decreased discharge") == {}
+    assert present(reader, "discharge from the right ear") == {"AKZ:0000051"}
+
+
+def test_the_weeks_at_which_a_child_was_born_are_no_pregnancy(reader: Reader) -> None:
+    assert present(reader, "born at 38 weeks' gestation, cough") == {COUGH}
+    assert "AKZ:0000041" in present(reader, "38 weeks' gestation, cough")
 
 
 # --- whose ---

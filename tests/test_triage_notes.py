@@ -125,3 +125,25 @@ def test_a_word_of_danger_that_was_not_understood_is_asked(reader: Reader, termi
     result = urgency(reader, terminology, "mild cough, two men with a machete came")
     assert result.level == "yellow"
     assert "machete" in result.reasons[0].because
+
+
+@pytest.mark.parametrize(
+    ("note", "age", "level"),
+    [
+        ("fell and hit his head, vomited, drowsy", 30, "red"),
+        ("short of breath, cannot talk", 30, "red"),
+        ("fast breathing, not able to drink", 3, "red"),
+        ("head injury, on warfarin", 30, "red"),
+        ("right leg painful and cold since morning", 60, "red"),
+        ("leg hugely swollen after a fall", 30, "red"),
+        ("fever, bulging fontanelle", 0.8, "red"),
+        ("lips swollen after nuts, hard to breathe", 30, "red"),
+        ("swollen hernia, vomiting", 30, "yellow"),
+        ("hernia for years, no vomiting", 30, "green"),
+        ("cold hands in the morning, fingers dry", 30, "green"),
+    ],
+)
+def test_signs_that_are_dangerous_together(
+    reader: Reader, terminology: Terminology, note: str, age: float, level: str
+) -> None:
+    assert urgency(reader, terminology, note, age).level == level

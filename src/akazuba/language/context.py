@@ -36,7 +36,7 @@ Subject = Literal["patient", "family", "other"]
 class Context:
     """What is known of one named finding. onset_days: days ago, None when the note does not say.
 
-    hypothetical: only warned of ("return if fever"): no finding at all.
+    hypothetical: only warned of ("return if fever") or denied for another place: no finding at all.
     history: "history of …", which is current after all with a duration, or when the condition is lifelong.
     """
 
@@ -101,7 +101,10 @@ class _Sentence:
         scope = _Scope()
         starts: dict[int, list[Context]] = {}
         for match, context in self._pairs():
-            starts.setdefault(match.first, []).append(context)
+            if not self._is_circumstance(match):
+                starts.setdefault(match.first, []).append(context)
+            else:
+                context.hypothetical = True
         skip = self.begin
         for place in range(self.begin, self.end):
             if place >= skip:
@@ -112,6 +115,16 @@ class _Sentence:
             for context in starts.get(place, ()):
                 self._apply(scope, context)
         self._place_times()
+
+    def _is_circumstance(self, match: Match) -> bool:
+        """Whether it is only what makes another finding worse: "worse with coughing", "hurts on cough"."""
+        before = [token.word for token in self.tokens[max(self.begin, match.first - 3) : match.first]]
+        return (
+            match.last - match.first == 1
+            and self.tokens[match.first].word in self.roles.circumstance
+            and before[-1:] in (["with"], ["on"], ["when"], ["by"], ["after"], ["during"])
+            and (before[-1] == "on" or not self.roles.worse.isdisjoint(before))
+        )
 
     # --- forward ---
 
@@ -230,6 +243,11 @@ class _Sentence:
             return
         if trigger.kind == "stop":
             scope.end_statement()
+            return
+        if trigger.kind == "elsewhere":
+            for context in self._backward(trigger.first):
+                context.hypothetical = context.hypothetical or not context.present
+            scope.negation, scope.bare, scope.doubtful = "", False, False
             return
         if self._looks_back(trigger):
             over = self.tokens[trigger.first].word == "none" and self._is_time(trigger.last)

@@ -7,13 +7,14 @@ order. "Hands or feet swollen" is read for both members, because lists are how n
 Nobody can list every way to say that a child drank something from a bottle of paraffin. So two words that
 make a finding together (`combinations_en.tsv`: drank, paraffin) are found with up to three others between
 them, and a word of danger that nothing explains (`danger_words_en.txt`) is itself a finding, to be checked.
+A number of ten or more is "many" where a phrase asks for many ("took 20 tablets").
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from itertools import pairwise
 
@@ -28,6 +29,7 @@ DANGER_WORD = "AKZ:0000093"
 
 LONGEST_PHRASE = 9  # stems; HPO's longer names are sentences that no note contains
 WIDEST_COMBINATION = 5  # words from the first to the last, without stop words
+MANY = 10  # from this number on, a number counts as "many" in a lay phrase
 CONJUNCTIONS = frozenset({"and", "or", "nor"})
 _UNORDERED = CONJUNCTIONS | {"no", "not", "never", "without", "has", "have", "had", "but", "for", "then"}
 _PARTS = _UNORDERED - {"has", "have", "had"} | {"cannot", "cant", "denies", "denied", "if", "nil", "none"}
@@ -64,7 +66,7 @@ class Lexicon:
             self._words.update(sys.intern(word) for word in stems)
             for length in range(1, len(stems)):
                 self._beginnings.add(" ".join(stems[:length]))
-            if 2 <= len(stems) <= 3:
+            if 2 <= len(stems) <= 3 and ids != (NOTHING,):  # "head cold" is nothing, "cold head" may be
                 self._reordered.setdefault(" ".join(sorted(stems)), ids)
 
     def ids(self, key: str, exact: str) -> tuple[str, ...] | None:
@@ -97,13 +99,18 @@ def english_lesion_words() -> Lexicon:
 
 
 class Combinations:
-    """Pairs of words, in any order, that make a finding when they stand near each other."""
+    """Pairs of words, in any order, that make a finding when they stand near each other.
+
+    A form in -ing counts only where the table lists it: burned is an injury, burning a feeling.
+    """
 
     def __init__(self, table: str) -> None:
         self._partners: dict[str, dict[str, tuple[str, ...]]] = {}
+        self._going_on: set[str] = set()
         for line in table.splitlines()[1:]:
             ones, others, cell = line.split("\t")
             ids = tuple(cell.split("|"))
+            self._going_on.update(word for word in f"{ones} {others}".split(" ") if word.endswith("ing"))
             for one in map(stem, ones.split(" ")):
                 for other in map(stem, others.split(" ")):
                     self._partners.setdefault(one, {}).setdefault(other, ids)
@@ -111,13 +118,19 @@ class Combinations:
 
     def starting(self, tokens: Sequence[Token], places: Sequence[int]) -> Match | None:
         """The combination of the first of `places` with the nearest other one that completes it."""
-        partners = self._partners.get(tokens[places[0]].stem)
+        partners = self._partners.get(tokens[places[0]].stem) if self._listed(tokens[places[0]]) else None
         for place in places[1:] if partners else ():
             if tokens[place].word in _PARTS:
                 return None
-            if partners and (ids := partners.get(tokens[place].stem)):
+            if partners and (ids := partners.get(tokens[place].stem)) and self._listed(tokens[place]):
                 return Match(places[0], place + 1, 2, ids, inferred=True)
         return None
+
+    def _listed(self, token: Token) -> bool:
+        return not token.word.endswith("ing") or token.word in self._going_on
+
+    def knows_word(self, word_stem: str) -> bool:
+        return word_stem in self._partners
 
 
 def english_combinations() -> Combinations:
@@ -148,13 +161,21 @@ class Matcher:
         topic: phrases of what the note is about; they go before all others of the same words.
         """
         found: list[Match] = []
+        counted = _with_many(tokens)
         for run in _runs(tokens):
-            chosen = _longest(self._candidates(tokens, run, topic), tokens)
+            candidates = list(self._candidates(tokens, run, topic))
+            if any(counted[place] is not tokens[place] for place in run):
+                candidates += self._candidates(counted, run, topic)
+            chosen = _longest(candidates, tokens)
             chosen += self._shared_words(tokens, run, chosen)
             found += chosen
             found += self._danger_words(tokens, run, chosen)
         named = [match for match in found if match.ids != (NOTHING,)]
         return sorted(named, key=lambda match: (match.first, match.last))
+
+    def knows_word(self, word_stem: str) -> bool:
+        """Whether a word of danger or of a combination has this stem."""
+        return word_stem in self._danger or self._combinations.knows_word(word_stem)
 
     def _candidates(
         self, tokens: Sequence[Token], run: Sequence[int], topic: Lexicon | None
@@ -212,6 +233,16 @@ class Matcher:
                 continue
             if (ids := self._any_order(tokens, pair)) and ids != (NOTHING,):
                 yield Match(pair[0], pair[1] + 1, 2, ids, inferred=True)
+
+
+def _with_many(tokens: Sequence[Token]) -> Sequence[Token]:
+    """The tokens with "many" for every whole number from MANY on."""
+    return [
+        replace(token, word="many", stem=stem("many"))
+        if token.word.isdecimal() and len(token.word) <= 4 and int(token.word) >= MANY
+        else token
+        for token in tokens
+    ]
 
 
 def _runs(tokens: Sequence[Token]) -> Iterator[list[int]]:

@@ -16,13 +16,18 @@ from akazuba.records import Finding, NoteReading
 from akazuba.terminology import Terminology
 
 PAIN, ABDOMINAL_PAIN, HEADACHE, CHEST_PAIN = "HP:0012531", "HP:0002027", "HP:0002315", "HP:0100749"
+DYSPNOEA = "HP:0002094"
 _SEVERE = frozenset(
     {"severe", "severely", "terrible", "unbearable", "excruciating", "worst", "intense", "extreme"}
 )
-_MUCH = frozenset({"heavy", "heavily", "profuse", "massive", "lot", "lots", "excessive"})
+_MUCH = frozenset(
+    {"heavy", "heavily", "profuse", "massive", "lot", "lots", "excessive", "gushing", "spurting", "pouring"}
+    | {"uncontrolled", "nonstop", "litre", "litres", "liter", "liters"}
+)
 _ACUTE = frozenset({"acute", "sudden", "suddenly", "abrupt"})
 QUALIFIED = (
-    (_SEVERE, ABDOMINAL_PAIN, "AKZ:0000037"),
+    (_SEVERE | {"strong", "strongly"}, ABDOMINAL_PAIN, "AKZ:0000037"),
+    (_SEVERE | {"extremely"}, DYSPNOEA, "HP:0002098"),  # respiratory distress
     (_SEVERE | {"bad", "badly", "strong", "blinding", "splitting"}, HEADACHE, "AKZ:0000036"),
     (_SEVERE, "HP:0000980", "AKZ:0000019"),  # pallor
     (_SEVERE | _MUCH, "HP:0001892", "AKZ:0000003"),  # bleeding
@@ -107,7 +112,7 @@ class Reader:
                 yield structs.replace(mention, id=term, name=self._terminology.label(term))
 
     def _knows_word(self, stem: str) -> bool:
-        return self._lexicon.knows_word(stem) or self._terminology.knows_word(stem)
+        return any(known.knows_word(stem) for known in (self._lexicon, self._matcher, self._terminology))
 
     def _qualified(self, tokens: Sequence[Token], match: Match, context: Context) -> tuple[str, ...]:
         """The findings of a match once "severe" and "sudden" beside it are taken in.
@@ -149,14 +154,18 @@ class Reader:
 
 
 def _beside(tokens: Sequence[Token], match: Match) -> set[str]:
-    """Words of the same part of the sentence: up to four before a match and up to three after it."""
+    """Words of the same part of the sentence: up to four before a match and up to three after it.
+
+    None that is denied itself: an ache that is "not strong" is not a strong one.
+    """
     first = match.first
     while first > 0 and match.first - first < 4 and tokens[first].gap is Gap.NONE:
         first -= 1
     last = match.last
     while last < len(tokens) and last - match.last < 3 and tokens[last].gap is Gap.NONE:
         last += 1
-    return {token.word for token in (*tokens[first : match.first], *tokens[match.last : last])}
+    places = (*range(first, match.first), *range(match.last, last))
+    return {tokens[place].word for place in places if place == 0 or tokens[place - 1].word != "not"}
 
 
 def _strength(finding: Finding) -> int:

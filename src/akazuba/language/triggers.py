@@ -18,7 +18,7 @@ class Roles:
     passive: one who "beat her" is not the one who is ill, one who "was beaten" may be. expecting: words that
     make a mother the patient ("pregnant mother"); childbirth: so do these behind her ("mother in labour").
     verb: with a comma or joiner before it a new statement begins. severity: so does it before a member of a
-    list. yes, no: answers to a question.
+    list. yes, no: answers to a question. worse, circumstance: "worse with coughing" names no cough.
     """
 
     family: Set[str]
@@ -35,6 +35,8 @@ class Roles:
     joiner: Set[str]
     yes: Set[str]
     no: Set[str]
+    worse: Set[str]
+    circumstance: Set[str]
 
 
 def english_roles() -> Roles:
@@ -48,7 +50,8 @@ class Trigger:
     """tokens[first:last] say `kind` of what follows ("forward") or precedes ("backward").
 
     "either": of what follows in the same part of the list, else of what precedes. "answer": of what
-    follows, but at the end of a part of what precedes ("fever no, cough yes").
+    follows, but at the end of a part of what precedes ("fever no, cough yes"). The kind "elsewhere" takes
+    back a denial before it ("no swelling in other joints" says nothing of swelling).
     """
 
     first: int

@@ -323,40 +323,59 @@ def _score_outputs(rows: Sequence[Row], gives: str) -> dict[str, Variable]:
 
 
 def _fault(rows: Sequence[Row], variables: Mapping[str, Variable], *, unique: bool) -> str:
-    """Tries every combination of values that the cells can tell apart."""
-    columns = list(dict.fromkeys(name for row in rows for name in row.tests))
-    points = {
-        name: _points(variables[name], [row.tests[name] for row in rows if name in row.tests])
-        for name in columns
-    }
-    reached: set[str] = set()
-    seen: set[tuple[int, frozenset[int]]] = set()
+    """Tries every combination of values that the cells can tell apart.
 
-    def look(depth: int, left: frozenset[int], path: tuple[str, ...]) -> str:
+    Sets of rows are bits of a number; values that leave the same rows are tried once.
+    """
+    columns = list(dict.fromkeys(name for row in rows for name in row.tests))
+    choices = [_choices(rows, name, variables[name]) for name in columns]
+    # rows without a test from a column on: the first of them ends the search, no later row comes before it
+    free = [
+        sum(1 << place for place, row in enumerate(rows) if not row.tests.keys() & set(columns[depth:]))
+        for depth in range(len(columns) + 1)
+    ]
+    reached = 0
+    seen: set[tuple[int, int]] = set()
+
+    def look(depth: int, left: int, path: tuple[str, ...]) -> str:
+        nonlocal reached
+        if not left:
+            return f"no row covers {', '.join(path)}"
+        if not unique and (certain := left & free[depth]):
+            left &= ((certain & -certain) << 1) - 1
         if (depth, left) in seen:
             return ""
         seen.add((depth, left))
-        if not left:
-            return f"no row covers {', '.join(path)}"
-        if depth == len(columns):
-            if unique and len(left) > 1:
-                one, other = (rows[place].id for place in sorted(left)[:2])
+        first = left & -left
+        if depth == len(columns) or (not unique and first & free[depth]):
+            reached |= first
+            if unique and left != first:
+                one, other = (rows[place].id for place in _places(left)[:2])
                 return f"rows {one} and {other} overlap at {', '.join(path)}"
-            reached.add(rows[min(left)].id)
             return ""
-        name = columns[depth]
-        for point in points[name]:
-            still = frozenset(
-                p for p in left if name not in rows[p].tests or rows[p].tests[name].matches(point)
-            )
-            if fault := look(depth + 1, still, (*path, f"{name} = {_shown(point)}")):
+        for point, mask in choices[depth]:
+            if fault := look(depth + 1, left & mask, (*path, f"{columns[depth]} = {_shown(point)}")):
                 return fault
         return ""
 
-    if fault := look(0, frozenset(range(len(rows))), ()):
+    if fault := look(0, (1 << len(rows)) - 1, ()):
         return fault
-    lost = [row.id for row in rows if row.id not in reached]
+    lost = [row.id for place, row in enumerate(rows) if not reached >> place & 1]
     return f"row {lost[0]} can never be reached" if lost else ""
+
+
+def _choices(rows: Sequence[Row], name: str, variable: Variable) -> list[tuple[Scalar, int]]:
+    """One value for each set of rows that a column can leave, with that set."""
+    tests = [row.tests.get(name) for row in rows]
+    found: dict[int, Scalar] = {}
+    for point in _points(variable, [cell for cell in tests if cell is not None]):
+        mask = sum(1 << place for place, cell in enumerate(tests) if cell is None or cell.matches(point))
+        found.setdefault(mask, point)
+    return [(point, mask) for mask, point in found.items()]
+
+
+def _places(mask: int) -> list[int]:
+    return [place for place in range(mask.bit_length()) if mask >> place & 1]
 
 
 def _shown(point: Scalar) -> str:

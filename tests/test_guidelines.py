@@ -361,7 +361,7 @@ def test_an_overlay_is_shown_beside_every_action_that_it_changed(tmp_path: Path)
     here = open_library([path], folder)
     values: dict[str, Scalar] = {"stridor": False, "respiratory_rate_bpm": 45.0, "weight_kg": 10.0}
     drug, back = here.run(here.get("g"), values).plan
-    assert drug.overlay == ("Rwanda (Ministry)", "not in stock here; refer, or send for it (Rwanda)")
+    assert drug.overlay == ("NOT IN STOCK HERE; refer, or send for it (Rwanda)", "Rwanda (Ministry)")
     assert back.overlay == ("Rwanda (Ministry)",)
     unchanged = here.run(here.get("g"), {**values, "respiratory_rate_bpm": 55.0}).plan[1]
     assert unchanged.overlay == ()

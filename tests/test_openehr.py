@@ -35,7 +35,7 @@ INPUT = {
 def library_with(**changes: object) -> Library:
     library = shipped()
     texts = {**library.get("news2").texts, FILE: json.dumps({"maps": [{**FORM, **changes}]})}
-    news2 = dataclasses.replace(library.get("news2"), texts=texts)
+    news2 = dataclasses.replace(library.get("news2"), files=texts)
     return dataclasses.replace(library, guidelines={**library.guidelines, "news2": news2})
 
 

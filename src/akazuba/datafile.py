@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
@@ -46,7 +47,7 @@ def rows_of(text: str, file: str) -> list[dict[str, str]]:
     """The rows of a CSV file by header, empty lines left out. Raises ArtefactError for an unsound one."""
     reader = csv.reader(io.StringIO(text), strict=True)
     try:
-        lines = [(reader.line_num, line) for line in reader if any(cell.strip() for cell in line)]
+        lines = [(reader.line_num, line) for line in reader if any(sys.intern(cell.strip()) for cell in line)]
     except csv.Error as problem:
         raise ArtefactError(
             f"{file}, line {reader.line_num}", "comma-separated values", str(problem)
@@ -59,4 +60,6 @@ def rows_of(text: str, file: str) -> list[dict[str, str]]:
     for number, line in lines[1:]:
         if len(line) != len(header):
             raise ArtefactError(f"{file}, line {number}", f"{len(header)} cells", f"{len(line)} ({line[0]})")
-    return [dict(zip(header, (cell.strip() for cell in line), strict=True)) for _, line in lines[1:]]
+    return [
+        dict(zip(header, (sys.intern(cell.strip()) for cell in line), strict=True)) for _, line in lines[1:]
+    ]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from akazuba.guidelines.values import Kind, Scalar, Truth, Unassessed, Value
 
@@ -96,6 +97,7 @@ class Cell:
 ANY = Cell("-")
 
 
+@lru_cache(maxsize=4096)
 def parse_cell(text: str, kind: Kind, choices: frozenset[str] = frozenset()) -> Cell:
     """choices: the words that the column may hold. Raises ValueError that says what was expected.
 

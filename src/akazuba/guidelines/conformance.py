@@ -51,9 +51,10 @@ def action_words(action: Action) -> str:
 def check(library: Library, guideline: Guideline) -> list[Checked]:
     """Runs every conformance row. Raises ArtefactError when the file itself is unsound."""
     item = f"{guideline.id}/conformance.csv"
-    if "conformance.csv" not in guideline.texts:
+    texts = guideline.texts
+    if "conformance.csv" not in texts:
         raise ArtefactError(item, "conformance rows", "no such file")
-    rows = rows_of(guideline.texts["conformance.csv"], item)
+    rows = rows_of(texts["conformance.csv"], item)
     header = tuple(rows[0]) if rows else ()
     if not {"case", "source"} <= set(header) or not any(name.startswith("expect ") for name in header):
         raise ArtefactError(item, "columns case, source, set …, expect …", ", ".join(header))

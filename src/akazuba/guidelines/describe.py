@@ -87,6 +87,7 @@ def summary_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def description(guideline: Guideline) -> JsonFacts:
+    texts = guideline.texts
     return {
         **msgspec.to_builtins(guideline.about),
         "clauses": [
@@ -102,7 +103,7 @@ def description(guideline: Guideline) -> JsonFacts:
             for s in guideline.steps
             if isinstance(s, Computed)
         ],
-        "tables": {table.file: guideline.texts[table.file] for table in guideline.tables},
+        "tables": {table.file: texts[table.file] for table in guideline.tables},
     }
 
 

@@ -11,7 +11,8 @@ import ast
 import math
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 from akazuba.guidelines.values import (
@@ -73,12 +74,16 @@ class Formula:
     names: frozenset[str]
     kind: Kind
     options: frozenset[Scalar]
-    tree: ast.expr = field(compare=False, repr=False)
+
+    @cached_property
+    def _tree(self) -> ast.expr:
+        """Read again when it is first used: most guidelines are not for most patients."""
+        return ast.parse(self.text, mode="eval").body
 
     def value(self, values: Mapping[str, Value]) -> Value:
         """The result. A number that cannot be computed (a division by zero) is None."""
         try:
-            return _evaluate(self.tree, values)
+            return _evaluate(self._tree, values)
         except (ArithmeticError, ValueError):
             return None
 
@@ -103,7 +108,7 @@ def parse_formula(text: str, kinds: Mapping[str, Kind]) -> Formula:
         for node in _results(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )
-    return Formula(text.strip(), names, kind, FLAGS if kind == "flag" else words, tree)
+    return Formula(text.strip(), names, kind, FLAGS if kind == "flag" else words)
 
 
 def _results(tree: ast.expr) -> list[ast.expr]:

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -109,7 +110,7 @@ class Computed:
 class Guideline:
     """steps: formulas and tables, each after those that it reads. inputs: those that it reads.
 
-    texts: the folder's files as they were read (an overlay is applied to them and they are read anew).
+    files: its folder, or the text of its files where they are no folder's (an overlay changed them).
     """
 
     about: About
@@ -117,12 +118,16 @@ class Guideline:
     inputs: Mapping[str, Input]
     steps: tuple[Computed | Table, ...]
     applies: Formula | None
-    variables: Mapping[str, Variable]
-    texts: Mapping[str, str]
+    files: Mapping[str, str] | Path
 
     @property
     def id(self) -> str:
         return self.about.id
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """Its files. Raises ArtefactError like `read_folder`."""
+        return read_folder(self.files) if isinstance(self.files, Path) else self.files
 
     @property
     def tables(self) -> tuple[Table, ...]:
@@ -142,12 +147,13 @@ def read_folder(folder: Path) -> dict[str, str]:
 
 
 def read_guideline(
-    texts: Mapping[str, str], name: str, shared: Mapping[str, Input], derived: Mapping[str, Formula]
+    files: Mapping[str, str] | Path, name: str, shared: Mapping[str, Input], derived: Mapping[str, Formula]
 ) -> Guideline:
-    """texts: the files of its folder. shared: inputs of all guidelines; derived: inputs computed from others.
+    """files: its folder, or its files' texts. shared: inputs of all guidelines; derived: computed ones.
 
     Raises ArtefactError that names the file and the row.
     """
+    texts = read_folder(files) if isinstance(files, Path) else files
     about = _about(texts, name)
     inputs = dict(shared)
     if "inputs.csv" in texts:
@@ -177,7 +183,7 @@ def read_guideline(
         )
     behind = frozenset[str]().union(*(derived[n].names for n in _closure(read & set(derived), derived)))
     used = {key: item for key, item in inputs.items() if key in read | behind | set(about.domain)}
-    return Guideline(about, clauses, used, steps, applies, variables, texts)
+    return Guideline(about, clauses, used, steps, applies, files)
 
 
 def _refuse_unsound_domain(about: About, inputs: Mapping[str, Input]) -> None:
@@ -277,9 +283,16 @@ def _refuse_unknown_clause(clauses: Mapping[str, Clause], clause: str, item: str
         raise ArtefactError(item, "a clause of clauses.csv", clause or "none")
 
 
+@cache
+def _whole_variable(item: Input) -> Variable:
+    return Variable(item.kind, item.low, item.high, item.step, item.options)
+
+
 def _variable(item: Input, about: About) -> Variable:
-    low, high = about.domain.get(item.name, (item.low, item.high))
-    return Variable(item.kind, low, high, item.step, item.options)
+    if item.name not in about.domain:
+        return _whole_variable(item)
+    low, high = about.domain[item.name]
+    return replace(_whole_variable(item), low=low, high=high)
 
 
 def _steps(

@@ -17,7 +17,7 @@ from msgspec import Meta
 from akazuba.datafile import rows_of
 from akazuba.errors import AkazubaError, ArtefactError, InputError
 from akazuba.guidelines.formulas import Formula, parse_formula
-from akazuba.guidelines.guideline import About, Computed, Guideline, read_folder, read_guideline
+from akazuba.guidelines.guideline import About, Computed, Guideline, read_guideline
 from akazuba.guidelines.inputs import Input, by_any_name, read_inputs
 from akazuba.guidelines.medicines import TIMES_A_DAY, Formulary, read_formulary
 from akazuba.guidelines.run import ACTIONS, GIVEN, NOBODY_KNOWN, Patient, Result, run
@@ -247,7 +247,7 @@ def open_library(
 def _sound(
     path: Path, shared: Mapping[str, Input], derived: Mapping[str, Formula], formulary: Formulary
 ) -> Guideline:
-    guideline = read_guideline(read_folder(path), path.name, shared, derived)
+    guideline = read_guideline(path, path.name, shared, derived)
     refuse_unsound_plans(guideline, formulary)
     return guideline
 
@@ -369,7 +369,8 @@ def _changed(
     if change.guideline not in here:
         raise InputError(item, "a guideline that is installed", change.guideline)
     old = here[change.guideline]
-    rows = rows_of(old.texts[change.file], change.file) if change.file in old.texts else []
+    texts = old.texts
+    rows = rows_of(texts[change.file], change.file) if change.file in texts else []
     key = "name" if change.file == "formulas.csv" else "row"
     if change.column != "formula" and not change.column.startswith(("if ", "then ")):
         raise InputError(item, "a column 'if …', 'then …' or 'formula'", change.column)
@@ -378,9 +379,9 @@ def _changed(
     for row in rows:
         if row.get(key) == change.row:
             row[change.column] = change.value
-    texts = {**old.texts, change.file: as_csv(rows)}
+    changed = {**texts, change.file: as_csv(rows)}
     try:
-        new = read_guideline(texts, change.guideline, shared, derived)
+        new = read_guideline(changed, change.guideline, shared, derived)
     except AkazubaError as problem:
         raise InputError(item, "a value with which the guideline is sound", str(problem)) from problem
     says = f"{overlay.title} ({overlay.issued_by}): {change.why}"

@@ -35,9 +35,10 @@ def write_workbook(guideline: Guideline, path: Path) -> None:
     book = _openpyxl().Workbook()
     book.remove(book.active)
     sheet = book.create_sheet(ABOUT)
-    for key, value in json.loads(guideline.texts["guideline.json"]).items():
+    texts = guideline.texts
+    for key, value in json.loads(texts["guideline.json"]).items():
         sheet.append([key, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)])
-    for name, text in guideline.texts.items():
+    for name, text in texts.items():
         if name.endswith(".csv"):
             sheet = book.create_sheet(name.removesuffix(".csv")[:SHEET_NAME_MAX])
             for row in csv.reader(io.StringIO(text)):
@@ -79,9 +80,10 @@ def write_folder(guideline: Guideline, folder: Path) -> None:
     """Raises InputError when the folder exists with other files, or cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        if stray := [p.name for p in folder.iterdir() if p.name not in guideline.texts]:
+        texts = guideline.texts
+        if stray := [p.name for p in folder.iterdir() if p.name not in texts]:
             raise InputError(str(folder), "an empty folder or one of this guideline", stray[0])
-        for name, text in guideline.texts.items():
+        for name, text in texts.items():
             (folder / name).write_text(text, encoding="utf-8")
     except OSError as problem:
         raise InputError(

@@ -124,6 +124,7 @@ class _CaseReader:
         self._ancestors = ancestors
         self._growth = _growth_of(case, oedema=oedema)
         self._conditions = {name.casefold().strip() for name in case.conditions}
+        self._parts = parts
         self._doses = _doses(case, parts)
 
     @property
@@ -165,7 +166,7 @@ class _CaseReader:
         return (word or True) if name.casefold() in self._conditions else None
 
     def medicine(self, _: Input, name: str) -> Scalar | None:
-        return None if self._doses is None else name.casefold() in self._doses
+        return None if self._doses is None else self._parts(name) <= self._doses.keys()
 
     def dose(self, _: Input, name: str) -> Scalar | None:
         """Milligrams of a medicine; 0 when the list of medicines has it not, None without its dose."""

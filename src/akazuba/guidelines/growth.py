@@ -82,7 +82,7 @@ class Growth(Value, frozen=True):
 
 @dataclass(frozen=True)
 class _Curve:
-    """L, M and S over x: days, months or centimetres. Arrays of doubles: a list would be five times as large."""
+    """L, M and S over x: days, months or centimetres (arrays of doubles: a list takes five times as much)."""
 
     x: array[float]
     l: array[float]  # noqa: E741 - the field's own letter

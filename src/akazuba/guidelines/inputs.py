@@ -134,7 +134,7 @@ class Input:
         if not self.step or not isinstance(checked, float):
             return checked
         steps = checked / self.step
-        low, high = (round(math.floor(steps + side) * self.step, 9) for side in (1e-6, 1 - 1e-6))
+        low, high = (float(round(math.floor(steps + side) * self.step, 9)) for side in (1e-6, 1 - 1e-6))
         return low if low == high else Unassessed(frozenset((self.name,)), low, high)
 
     def parsed(self, text: str) -> Scalar:

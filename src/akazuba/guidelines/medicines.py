@@ -11,7 +11,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from akazuba.errors import ArtefactError
@@ -46,6 +46,9 @@ TIMES_A_DAY: Mapping[str, float] = {
 }
 """The frequencies that a plan may name, and how many doses fall on one day (as needed: one at a time; every
 10 minutes: a second one if the first did not help)."""
+
+MOST_NAMES = 5000
+"""Written names whose parts are kept: looking for a near spelling takes a millisecond."""
 
 NEAR = 0.86
 """How alike two spellings are that are taken for one name (difflib's ratio; our choice)."""
@@ -165,18 +168,23 @@ class Formulary:
     interactions: tuple[Interaction, ...]
     names: Mapping[str, frozenset[str]]
     synonyms: Mapping[str, str]
+    _read: dict[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
 
     def parts(self, text: str) -> frozenset[str]:
         """The medicines in a name as somebody wrote it: "Amlodipine besylate 10 mg".
 
         A spelling that is near to one known name is taken for it. What is not known stays as it was written.
         """
+        if text in self._read:
+            return self._read[text]
         found = set[str]()
         for piece in re.split(r"[+/,&]|\band\b", _bare(text)):
             name = _STRENGTH.sub(" ", piece)
             name = " ".join(name.split())
             if name:
                 found |= self._known(name)
+        if len(self._read) < MOST_NAMES:
+            self._read[text] = frozenset(found)
         return frozenset(found)
 
     def _known(self, name: str) -> frozenset[str]:

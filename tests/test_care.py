@@ -16,9 +16,10 @@ from akazuba.fhir.plans import care_plan, plan_definition
 from akazuba.guidelines.care import Care, care_for, raised
 from akazuba.guidelines.case_values import values_of
 from akazuba.guidelines.conformance import action_words
+from akazuba.guidelines.describe import rows_for_fhir
 from akazuba.guidelines.library import shipped
 from akazuba.guidelines.values import Unassessed, Value
-from akazuba.guidelines.workbook import read_workbook, rows_for_fhir, write_folder, write_workbook
+from akazuba.guidelines.workbook import read_workbook, write_folder, write_workbook
 from akazuba.records import Action, Case, Finding, Triage
 
 

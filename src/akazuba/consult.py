@@ -37,7 +37,7 @@ from akazuba.records import (
     TestResult,
 )
 from akazuba.settings import Settings
-from akazuba.urgency import Desk, decide, open_desk
+from akazuba.urgency import Desk, decide, open_desk, why_unread
 
 QUESTIONS = 3
 """Shown with an assessment; `interview` asks one after another."""
@@ -188,7 +188,7 @@ def _answer(
         case_id=case.id,
         triage=decided.triage,
         findings=findings,
-        note_unread=None if note.understood or not case.note.strip() else note.why,
+        note_unread=why_unread(case, note),
         differential=ranking.candidates,
         prediction_set=ranking.prediction_set,
         coverage=ranking.coverage,

@@ -76,9 +76,9 @@ def one_line(text: str) -> str:
     return harmless(" ".join(text.split()))
 
 
-def json_line(assessment: Assessment) -> bytes:
+def json_line(answer: Assessment | Urgency) -> bytes:
     """One line of JSON in UTF-8, which any reader of lines keeps whole and any terminal survives."""
-    return harmless(msgspec.json.encode(assessment).decode()).encode()
+    return harmless(msgspec.json.encode(answer).decode()).encode()
 
 
 def readable(assessment: Assessment) -> str:
@@ -102,11 +102,6 @@ def readable(assessment: Assessment) -> str:
         _footer(assessment),
     ]
     return "\n".join(section for section in sections if section) + "\n"
-
-
-def urgency_line(urgency: Urgency) -> bytes:
-    """As `json_line`."""
-    return harmless(msgspec.json.encode(urgency).decode()).encode()
 
 
 def urgency_text(urgency: Urgency) -> str:

@@ -99,6 +99,11 @@ def _more_urgent(given: Triage, noted: Triage) -> Triage:
     return given
 
 
+def why_unread(case: Case, note: NoteReading) -> str | None:
+    """Why nothing was concluded from the note; None when it was understood or there is none."""
+    return None if note.understood or not case.note.strip() else note.why
+
+
 def urgency_of(desk: Desk, line: CaseLine) -> Urgency:
     """The urgency of one case; a case that cannot be used has only its error."""
     if line.case is None:
@@ -108,7 +113,5 @@ def urgency_of(desk: Desk, line: CaseLine) -> Urgency:
         decided = decide(desk, line.case, note)
     except CaseError as error:
         return Urgency(line.case_id, error=str(error))
-    unread = None if note.understood or not line.case.note.strip() else note.why
-    return Urgency(
-        line.case_id, triage=decided.triage, plan=first_actions(decided.triage), note_unread=unread
-    )
+    plan, unread = first_actions(decided.triage), why_unread(line.case, note)
+    return Urgency(line.case_id, triage=decided.triage, plan=plan, note_unread=unread)

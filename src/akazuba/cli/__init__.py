@@ -24,7 +24,7 @@ import click
 from akazuba.cli.guideline import guideline
 from akazuba.cli.knowledge import knowledge
 from akazuba.cli.ranking import rank
-from akazuba.cli.shared import FAILED, UNUSABLE, as_text, errors_shown, fail, guarded, show
+from akazuba.cli.shared import FAILED, UNUSABLE, as_text, errors_shown, exit_code, fail, guarded, show
 from akazuba.cli.urgency import growth, triage
 from akazuba.cli.waiting import queue
 from akazuba.errors import AkazubaError, InputError, why_not_opened
@@ -124,7 +124,7 @@ def _assess_sources(sources: Sequence[str], as_json: bool, heatmaps: Path | None
     for assessment, code in _with_progress(_assessments(box, sources, heatmaps)):
         failed = _show(assessment, as_json)
         codes.append(code or (FAILED if failed else 0))
-    sys.exit(UNUSABLE if codes == [UNUSABLE] else FAILED if any(codes) else 0)
+    sys.exit(exit_code(codes))
 
 
 _Coded = tuple["Assessment", int]

@@ -151,7 +151,8 @@ def export(id_: str, xlsx: Path | None, fhir: bool, overlays: Sequence[Path]) ->
     import msgspec
 
     from akazuba.fhir.plans import plan_definition
-    from akazuba.guidelines.workbook import rows_for_fhir, write_workbook
+    from akazuba.guidelines.describe import rows_for_fhir
+    from akazuba.guidelines.workbook import write_workbook
 
     with errors_shown():
         if (xlsx is None) == (not fhir):
@@ -203,10 +204,13 @@ def _from_case(library: Library, file: str) -> tuple[dict[str, Value], Patient]:
     from akazuba.guidelines.care import patient_of
     from akazuba.guidelines.case_values import values_of
     from akazuba.intake.cases import read_cases
+    from akazuba.language.reader import Reader
     from akazuba.settings import from_environ
-    from akazuba.urgency import open_desk, understood
+    from akazuba.terminology import open_terminology
+    from akazuba.urgency import Desk, understood
 
-    desk = open_desk(from_environ())
+    terminology = open_terminology(from_environ().home)
+    desk = Desk(terminology, Reader(terminology), library)
     lines = list(islice(read_cases(file), 2))
     if len(lines) != 1:
         raise InputError(file, "one case", f"{len(lines)} or more")
@@ -214,7 +218,7 @@ def _from_case(library: Library, file: str) -> tuple[dict[str, Value], Patient]:
         raise lines[0].error or InputError(file, "a case", "none")
     case = lines[0].case
     noted, findings, _ = understood(desk, case, desk.reader.read(case.note, case.language))
-    ancestors, parts = desk.terminology.ancestors, library.formulary.parts
+    ancestors, parts = terminology.ancestors, library.formulary.parts
     return values_of(library.all_inputs, noted, findings, ancestors, parts), patient_of(noted)
 
 

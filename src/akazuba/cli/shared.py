@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NoReturn, Protocol, TypeVar
 
@@ -73,6 +73,11 @@ def guarded(
             click.echo(harmless(text), err=True)
         return failed(case_id, f"internal fault: expected an assessment, found {fault!r}"), FAILED
     return answer, UNUSABLE if answer.error else 0
+
+
+def exit_code(codes: Sequence[int]) -> int:
+    """Of a whole run, from those of its cases: a single case that cannot be used is unusable input."""
+    return UNUSABLE if list(codes) == [UNUSABLE] else FAILED if any(codes) else 0
 
 
 def as_text(facts: Mapping[str, object], indent: str = "") -> str:

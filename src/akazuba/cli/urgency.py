@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from akazuba.cli.shared import FAILED, UNUSABLE, errors_shown, guarded, show
+from akazuba.cli.shared import FAILED, UNUSABLE, errors_shown, exit_code, guarded, show
 from akazuba.errors import InputError, why_not_opened
 
 if TYPE_CHECKING:
@@ -29,13 +29,14 @@ def triage(files: tuple[str, ...], as_json: bool) -> None:
     """
     from akazuba.intake.cases import read_cases
     from akazuba.records import Urgency
-    from akazuba.report import urgency_line, urgency_text
+    from akazuba.report import json_line, urgency_text
     from akazuba.settings import from_environ
     from akazuba.urgency import open_desk, urgency_of
 
     def failed(case_id: str, error: str) -> Urgency:
         return Urgency(case_id, error=error)
 
+    words = json_line if as_json else urgency_text
     codes = []
     with errors_shown():
         desk = open_desk(from_environ())
@@ -43,14 +44,10 @@ def triage(files: tuple[str, ...], as_json: bool) -> None:
         try:
             lines = read_cases(source)
             answers = (guarded(line.case_id, partial(urgency_of, desk, line), failed) for line in lines)
-            codes += [
-                _shown(answer, code, urgency_line if as_json else urgency_text) for answer, code in answers
-            ]
+            codes += [_shown(answer, code, words) for answer, code in answers]
         except InputError as error:
-            codes.append(
-                _shown(failed(error.item, str(error)), UNUSABLE, urgency_line if as_json else urgency_text)
-            )
-    sys.exit(UNUSABLE if codes == [UNUSABLE] else FAILED if any(codes) else 0)
+            codes.append(_shown(failed(error.item, str(error)), UNUSABLE, words))
+    sys.exit(exit_code(codes))
 
 
 def _shown(answer: Urgency, code: int, words: Callable[[Urgency], str | bytes]) -> int:

@@ -143,7 +143,7 @@ def _protocol(result: Result) -> Protocol:
         title=about.title,
         edition=about.edition,
         review=about.review,
-        answers={name: shown(value) for name, value in result.values.items() if name not in result.possible},
+        answers={name: shown(value) for name, value in result.values.items() if name not in result.undecided},
         undecided=result.possible,
         missing=result.missing,
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from akazuba.errors import CaseError, InputError
 from akazuba.guidelines.growth import PLAUSIBLE, Growth, Measured, growth
-from akazuba.guidelines.inputs import Input
+from akazuba.guidelines.inputs import Input, by_any_name
 from akazuba.guidelines.values import Scalar, Unassessed, Value
 from akazuba.records import Case, Finding
 from akazuba.terminology import Ancestors, kinds_of
@@ -75,7 +75,9 @@ def _from_words(item: Input) -> bool:
 
 
 def _answers(inputs: Mapping[str, Input], case: Case) -> dict[str, Scalar]:
-    known = {alias: item for item in inputs.values() for alias in (item.name, *item.aliases)}
+    if not case.answers:
+        return {}
+    known = by_any_name(inputs.values())
     found: dict[str, Scalar] = {}
     for name, answer in case.answers.items():
         if name not in known:

@@ -16,7 +16,7 @@ from akazuba.guidelines.conformance import action_words, check, untested_thresho
 from akazuba.guidelines.guideline import Computed, Guideline
 from akazuba.guidelines.library import Library
 from akazuba.guidelines.run import Result
-from akazuba.guidelines.tables import Table
+from akazuba.guidelines.tables import Row
 from akazuba.guidelines.values import Value, shown
 
 JsonFacts = dict[str, Any]
@@ -107,6 +107,25 @@ def description(guideline: Guideline) -> JsonFacts:
     }
 
 
+def rows_for_fhir(guideline: Guideline) -> list[Mapping[str, str]]:
+    """The rows of its plans, as `fhir.plans.plan_definition` wants them."""
+    return [
+        {
+            "id": row.id,
+            "table": table.file.removesuffix(".csv"),
+            "action": str(row.then["action"]),
+            "what": getattr(row.then.get("what"), "text", None) or str(row.then.get("what", "")),
+            "when": " and ".join(f"{name} {cell.text}" for name, cell in row.tests.items()) or "always",
+            "clause": row.clause,
+            "says": guideline.clauses[row.clause].says,
+        }
+        for table in guideline.tables
+        if table.is_plan
+        for row in table.rows
+        if "action" in row.then
+    ]
+
+
 def readable(guideline: Guideline) -> str:
     about = guideline.about
     lines = [
@@ -134,13 +153,12 @@ def readable(guideline: Guideline) -> str:
             lines += [
                 "",
                 f"{step.file} ({step.policy}):",
-                *(f"  {_row_words(step, row.id)}" for row in step.rows),
+                *(f"  {_row_words(row)}" for row in step.rows),
             ]
     return "\n".join(lines)
 
 
-def _row_words(table: Table, row_id: str) -> str:
-    row = next(row for row in table.rows if row.id == row_id)
+def _row_words(row: Row) -> str:
     tests = " and ".join(f"{name} {cell.text}" for name, cell in row.tests.items()) or "otherwise"
     gives = ", ".join(f"{n} = {c.text if hasattr(c, 'text') else shown(c)}" for n, c in row.then.items())
     changed = f" (changed: {row.changed})" if row.changed else ""

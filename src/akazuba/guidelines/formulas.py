@@ -102,13 +102,25 @@ def parse_formula(text: str, kinds: Mapping[str, Kind]) -> Formula:
     if len(list(ast.walk(tree))) > MOST_NODES:
         raise ValueError(f"a formula of at most {MOST_NODES} parts expected, a longer one found")
     kind = _kind(tree, kinds)
-    names = frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) - {*_RISING, "known"}
+    names = _names(tree)
     words = frozenset[Scalar](
         node.value
         for node in _results(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     )
     return Formula(text.strip(), names, kind, FLAGS if kind == "flag" else words)
+
+
+def names_in(text: str) -> frozenset[str]:
+    """The variables that a formula names; none of one that cannot be read (`parse_formula` refuses it)."""
+    try:
+        return _names(ast.parse(text.strip(), mode="eval"))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return frozenset()
+
+
+def _names(tree: ast.AST) -> frozenset[str]:
+    return frozenset(node.id for node in ast.walk(tree) if isinstance(node, ast.Name)) - {*_RISING, "known"}
 
 
 def _results(tree: ast.expr) -> list[ast.expr]:

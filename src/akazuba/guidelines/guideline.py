@@ -27,9 +27,9 @@ from msgspec import Meta
 
 from akazuba.datafile import rows_of
 from akazuba.errors import ArtefactError
-from akazuba.guidelines.formulas import Formula, parse_formula
+from akazuba.guidelines.formulas import Formula, names_in, parse_formula
 from akazuba.guidelines.inputs import Input, read_inputs
-from akazuba.guidelines.tables import Policy, Table, Variable, read_table
+from akazuba.guidelines.tables import PLAN_COLUMNS, Policy, Table, Variable, read_table
 from akazuba.guidelines.values import Kind, Unassessed, Value, shown
 from akazuba.records import Value as Record
 
@@ -309,14 +309,12 @@ def _steps(
         raise ArtefactError(
             f"{name}/{makers[clash[0]] or 'formulas.csv'}, {clash[0]}", "a new name", "an input's"
         )
-    wanted = {key: _names(row["formula"]) for key, row in formulas.items()}
+    wanted = {key: names_in(row["formula"]) for key, row in formulas.items()}
     for file, rows in lines.items():
-        wanted[file] = {
-            key.removeprefix("if ").strip() for key in (rows[0] if rows else {}) if key.startswith("if ")
-        }
-        wanted[file] |= {
-            n for row in rows for cell in row.values() if cell.startswith("{") for n in _names(cell[1:-1])
-        }
+        columns = rows[0] if rows else {}
+        asked = frozenset(key.removeprefix("if ").strip() for key in columns if key.startswith("if "))
+        cells = (cell for row in rows for cell in row.values() if cell.startswith("{"))
+        wanted[file] = asked.union(*(names_in(cell[1:-1]) for cell in cells))
     needs = {key: {makers[n] or n for n in names if n in makers} - {key} for key, names in wanted.items()}
     try:
         order = list(graphlib.TopologicalSorter(needs).static_order())
@@ -350,26 +348,11 @@ def _formula_rows(texts: Mapping[str, str], name: str) -> Iterator[dict[str, str
 
 
 def _announced(entry: TableEntry, rows: Sequence[Mapping[str, str]]) -> list[str]:
-    from akazuba.guidelines.tables import PLAN_COLUMNS
-
     if entry.policy == "scorecard":
         return [entry.gives, f"{entry.gives}_highest"]
     header = rows[0] if rows and entry.policy != "collect" else {}
     names = (key.removeprefix("then ").strip() for key in header if key.startswith("then "))
     return [key for key in names if key not in PLAN_COLUMNS]
-
-
-def _names(formula: str) -> set[str]:
-    import ast
-
-    try:
-        return {
-            node.id
-            for node in ast.walk(ast.parse(formula.strip(), mode="eval"))
-            if isinstance(node, ast.Name)
-        }
-    except SyntaxError:
-        return set()  # refused with its row when it is read
 
 
 def _table(

@@ -21,7 +21,7 @@ from typing import Literal
 
 from akazuba.guidelines.cells import Cell, parse_cell
 from akazuba.guidelines.formulas import Formula, parse_formula
-from akazuba.guidelines.values import FLAGS, Kind, Scalar, Truth, Unassessed, Value, joined, missing_of
+from akazuba.guidelines.values import FLAGS, Kind, Scalar, Truth, Unassessed, Value, joined, missing_of, shown
 
 Policy = Literal["unique", "first", "collect", "scorecard"]
 
@@ -354,7 +354,7 @@ def _fault(rows: Sequence[Row], variables: Mapping[str, Variable], *, unique: bo
                 return f"rows {one} and {other} overlap at {', '.join(path)}"
             return ""
         for point, mask in choices[depth]:
-            if fault := look(depth + 1, left & mask, (*path, f"{columns[depth]} = {_shown(point)}")):
+            if fault := look(depth + 1, left & mask, (*path, f"{columns[depth]} = {shown(point)}")):
                 return fault
         return ""
 
@@ -376,16 +376,6 @@ def _choices(rows: Sequence[Row], name: str, variable: Variable) -> list[tuple[S
 
 def _places(mask: int) -> list[int]:
     return [place for place in range(mask.bit_length()) if mask >> place & 1]
-
-
-def _shown(point: Scalar) -> str:
-    return (
-        ("yes" if point else "no")
-        if isinstance(point, bool)
-        else f"{point:g}"
-        if not isinstance(point, str)
-        else point
-    )
 
 
 def _points(variable: Variable, cells: Sequence[Cell]) -> list[Scalar]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,22 +125,3 @@ def _cell(cell: object) -> str:
     if isinstance(cell, bool):
         return "yes" if cell else "no"
     return f"{cell:g}" if isinstance(cell, int | float) else str(cell)
-
-
-def rows_for_fhir(guideline: Guideline) -> list[Mapping[str, str]]:
-    """The rows of its plans, as `fhir.plans.plan_definition` wants them."""
-    return [
-        {
-            "id": row.id,
-            "table": table.file.removesuffix(".csv"),
-            "action": str(row.then["action"]),
-            "what": getattr(row.then.get("what"), "text", None) or str(row.then.get("what", "")),
-            "when": " and ".join(f"{name} {cell.text}" for name, cell in row.tests.items()) or "always",
-            "clause": row.clause,
-            "says": guideline.clauses[row.clause].says,
-        }
-        for table in guideline.tables
-        if table.is_plan
-        for row in table.rows
-        if "action" in row.then
-    ]

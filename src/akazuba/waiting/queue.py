@@ -160,10 +160,6 @@ class Queue:
         self._catch_up()
         return sorted(self._waiting.values(), key=lambda entry: (FIRST.index(entry.level), entry.number))
 
-    def next_to_see(self) -> Waiting | None:
-        """The first whom nobody is looking after yet."""
-        return next((entry for entry in self.waiting() if entry.acknowledged is None), None)
-
     def due_alarms(self) -> list[Alarm]:
         """The alarms that are due and that nobody has raised yet. Raise each, then say so with `alarmed`: an
         alarm may come twice after a power cut, but none is lost.

@@ -370,3 +370,17 @@ def test_a_fault_while_asking_is_shown_as_not_assessed(run, monkeypatch: pytest.
     assert done.exit_code == 1
     assert "NOT ASSESSED" in done.stdout
     assert "internal fault: expected an assessment, found ZeroDivisionError()" in done.stderr
+
+
+def test_guideline_run_takes_several_values_after_one_set(run) -> None:
+    spread = ["--set", "respiratory_rate=26", "pulse=112", "spo2=93", "--json"]
+    repeated = ["--set", "respiratory_rate=26", "--set", "pulse=112", "--set", "spo2=93", "--json"]
+    answers = [json.loads(run("guideline", "run", "news2", *words).stdout) for words in (spread, repeated)]
+    assert answers[0] == answers[1]
+    assert answers[0]["possible"]["score"].startswith("7 to")
+    twice = run("guideline", "run", "news2", "--set", "pulse=112", "pulse=3")
+    assert twice.exit_code != 0
+    assert "each name once" in twice.output
+    files = run("guideline", "run", "news2", "a.json", "b.json")
+    assert files.exit_code != 0
+    assert "a.json, b.json" in files.output

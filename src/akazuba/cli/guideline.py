@@ -72,15 +72,21 @@ def show_(id_: str, as_json: bool, overlays: Sequence[Path]) -> None:
 
 @guideline.command("run")
 @click.argument("id_", metavar="ID")
-@click.argument("file", required=False)
-@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="One value; may be repeated.")
+@click.argument("words", nargs=-1, metavar="[FILE] [NAME=VALUE]…")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="One value; may be repeated, and more may follow it.",
+)
 @click.option("--json", "as_json", is_flag=True)
 @click.option("--trace", is_flag=True, help="Every row of every table, with what each cell said.")
 @click.option("--fhir", is_flag=True, help="Print the plan as a FHIR R4 CarePlan.")
 @OVERLAYS
 def run(
     id_: str,
-    file: str | None,
+    words: Sequence[str],
     settings: Sequence[str],
     as_json: bool,
     trace: bool,
@@ -89,7 +95,7 @@ def run(
 ) -> None:
     """Run one guideline over a case file, over values given with --set, or both (--set wins).
 
-    Example: akazuba guideline run news2 --set respiratory_rate=26 --set pulse=112 --json
+    Example: akazuba guideline run news2 --set respiratory_rate=26 pulse=112 --json
     """
     from akazuba.fhir.plans import care_plan
     from akazuba.guidelines.describe import answer, answer_text, traced
@@ -98,7 +104,11 @@ def run(
     with errors_shown():
         library = _library(overlays)
         found = library.get(id_)
-        pairs = [_pair(text) for text in settings]
+        files = [word for word in words if "=" not in word]
+        if len(files) > 1:
+            raise InputError("guideline run", "one case file at most", ", ".join(files))
+        file = files[0] if files else None
+        pairs = [_pair(text) for text in (*settings, *(word for word in words if "=" in word))]
         if len(dict(pairs)) != len(pairs):
             raise InputError("--set", "each name once", ", ".join(name for name, _ in pairs))
         given: dict[str, Value] = dict(library.parsed(dict(pairs), found))

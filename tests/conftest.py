@@ -27,8 +27,7 @@ def terminology(terminology_home: Path) -> Iterator[Terminology]:
 @pytest.fixture
 def run(terminology_home: Path):
     def invoke(*arguments: str, stdin: str | bytes | None = None) -> Result:
-        return CliRunner(env={"AKAZUBA_HOME": str(terminology_home)}).invoke(
-            main, list(arguments), input=stdin
-        )
+        env = {"AKAZUBA_HOME": str(terminology_home), "AKAZUBA_LLM": "off"}
+        return CliRunner(env=env).invoke(main, list(arguments), input=stdin)
 
     return invoke

@@ -174,10 +174,10 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> None:
     """A fault of ours in the assessment of every case called "b"."""
     sound = consult.assess
 
-    def assess(box: Box, line: CaseLine, heatmaps: Path | None = None) -> Assessment:
+    def assess(box: Box, line: CaseLine, *rest: object) -> Assessment:
         if line.case_id == "b":
             raise KeyError("a fault\x1b[2J")
-        return sound(box, line, heatmaps)
+        return sound(box, line, *rest)
 
     monkeypatch.setattr(consult, "assess", assess)
 
@@ -365,7 +365,7 @@ def test_a_fault_while_asking_is_shown_as_not_assessed(run, monkeypatch: pytest.
     def broken(*_: object) -> NoReturn:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("akazuba.consult.interview", broken)
+    monkeypatch.setattr("akazuba.interviews.interview", broken)
     done = run("assess", str(EXAMPLES / "child-mild-cough.json"), "--interactive")
     assert done.exit_code == 1
     assert "NOT ASSESSED" in done.stdout

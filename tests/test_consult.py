@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from akazuba import consult, imaging
 from akazuba.cli import EXAMPLES
-from akazuba.consult import Answer, Box, assess, interview, open_box
+from akazuba.consult import Box, assess, open_box
 from akazuba.diagnosis import artefacts
 from akazuba.diagnosis.engine import Engine
 from akazuba.diagnosis.questions import Question
 from akazuba.errors import ArtefactError, CaseError
 from akazuba.intake.cases import CaseLine, parse_case, read_cases
+from akazuba.interviews import Answer, interview
 from akazuba.records import Assessment
 from akazuba.settings import Settings
 

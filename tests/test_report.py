@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from akazuba.page import WIDTH
 from akazuba.records import (
     Action,
     Assessment,
@@ -26,7 +27,7 @@ from akazuba.records import (
     Triage,
     TriageReason,
 )
-from akazuba.report import WIDTH, failures, json_line, readable
+from akazuba.report import failures, json_line, readable
 
 
 def filled(text: str, **changes: object) -> Assessment:
@@ -85,7 +86,7 @@ def filled(text: str, **changes: object) -> Assessment:
 
 def plainly(assessment: Assessment) -> str:
     """The text without the colours, so that an escape from outside cannot hide among ours."""
-    with patch("akazuba.report.click.style", lambda text, **_: text):
+    with patch("akazuba.page.click.style", lambda text, **_: text):
         return readable(assessment)
 
 

@@ -7,15 +7,13 @@ be read, or an engine that cannot be opened, costs the image reading and never t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
 
 import msgspec
-from msgspec import UNSET
 
 from akazuba.diagnosis import profiles
 from akazuba.diagnosis.differential import rank
@@ -27,26 +25,19 @@ from akazuba.guidelines.triage import editions
 from akazuba.imaging import look
 from akazuba.intake.cases import CaseLine
 from akazuba.knowledge.conditions import open_knowledge, origin
+from akazuba.llm.voice import SILENT, Voice
 from akazuba.records import (
     Assessment,
     Case,
     KnowledgeTable,
-    NoteReading,
     Provenance,
-    ReportedFinding,
-    TestResult,
 )
 from akazuba.settings import Settings
 from akazuba.urgency import Desk, decide, open_desk, why_unread
+from akazuba.wording.catalogue import ENGLISH, Catalogue, catalogue
 
 QUESTIONS = 3
-"""Shown with an assessment; `interview` asks one after another."""
-
-MOST_QUESTIONS = 20
-ENOUGH = 0.8
-"""A first condition this probable needs no more questions (our choice)."""
-
-Answer = Literal["yes", "no", "unknown", "stop"]
+"""Shown with an assessment; an interview asks one after another."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +48,18 @@ class Box:
     columns: Columns
     software: str
     engine: Engine | ArtefactError
+
+
+@dataclass(frozen=True)
+class Telling:
+    """How an assessment is put into words: in which language, and by which language model if by any."""
+
+    words: Catalogue
+    voice: Voice
+
+
+PLAINLY = Telling(catalogue(ENGLISH), SILENT)
+"""In English, by rules."""
 
 
 def open_box(settings: Settings) -> Box:
@@ -84,7 +87,7 @@ def _engine(settings: Settings, knowledge: KnowledgeTable) -> Engine | ArtefactE
     return engine
 
 
-def assess(box: Box, line: CaseLine, heatmaps: Path | None = None) -> Assessment:
+def assess(box: Box, line: CaseLine, heatmaps: Path | None = None, telling: Telling = PLAINLY) -> Assessment:
     """Assesses one case. A case that cannot be used gives an Assessment with only its `error`.
 
     heatmaps: folder for the heatmap overlays (PNG), one for each image that was labelled.
@@ -92,125 +95,86 @@ def assess(box: Box, line: CaseLine, heatmaps: Path | None = None) -> Assessment
     if line.case is None:
         return Assessment(line.case_id, error=str(line.error))
     try:
-        clock = _Clock()
-        heard = _heard(box, line, line.case, heatmaps, clock)
-        return _answer(box, line, line.case, heard, frozenset(), clock)[0]
+        consultation = Consultation(box, line, line.case, heatmaps)
+        return consultation.told(consultation.answer(line.case)[0], telling)
     except CaseError as error:
         return Assessment(line.case_id, error=str(error))
 
 
-def interview(
-    box: Box, line: CaseLine, ask: Callable[[Question], Answer], heatmaps: Path | None = None
-) -> Assessment:
-    """Assesses one case and asks on, one question at a time, the most telling for its cost first.
+class Consultation:
+    """One patient at the box: what was heard once, and the answers to it as the case grows.
 
-    ask: puts a question and brings the answer. It ends when a red flag fires, when one condition is probable
-    enough or two make up the set, when nothing would tell much, at "stop", or after `MOST_QUESTIONS`.
-    """
-    if line.case is None:
-        return Assessment(line.case_id, error=str(line.error))
-    case, unanswered = line.case, frozenset[str]()
-    try:
-        clock = _Clock()
-        heard = _heard(box, line, case, heatmaps, clock)
-        assessment, questions = _answer(box, line, case, heard, unanswered, clock)
-        for _ in range(MOST_QUESTIONS):
-            if not questions or _settled(assessment):
-                break
-            question = questions[0]
-            answer = ask(question)
-            if answer == "stop":
-                break
-            if answer == "unknown":
-                unanswered |= {question.id}
-            else:
-                case = _with_answer(case, question, present=answer == "yes")
-            assessment, questions = _answer(box, line, case, heard, unanswered, clock)
-    except CaseError as error:
-        return Assessment(line.case_id, error=str(error))
-    return assessment
-
-
-def _settled(assessment: Assessment) -> bool:
-    if assessment.triage is not UNSET and assessment.triage.level == "red":
-        return True
-    first = assessment.differential[0].probability if assessment.differential else 0.0
-    return first >= ENOUGH or 1 <= len(assessment.prediction_set or ()) <= 2
-
-
-def _with_answer(case: Case, question: Question, *, present: bool) -> Case:
-    if question.is_test:
-        result = TestResult(question.id.removeprefix("test:"), "positive" if present else "negative")
-        return msgspec.structs.replace(case, tests=(*case.tests, result))
-    found = ReportedFinding(question.id, present)
-    return msgspec.structs.replace(case, findings=(*case.findings, found))
-
-
-@dataclass(frozen=True)
-class _Heard:
-    """What stays while questions are answered. readings: of the images, read when first asked for, so that
-    the urgency is decided before any model runs.
+    The images are read when first asked for, so that the urgency is decided before any model runs.
     """
 
-    note: NoteReading
-    readings: Callable[[], tuple[Reading, ...]]
+    def __init__(self, box: Box, line: CaseLine, case: Case, heatmaps: Path | None) -> None:
+        self._box, self._line = box, line
+        self._clock = _Clock()
+        self.note = box.desk.reader.read(case.note, case.language)
+        self._clock.lap("language")
 
+        @cache
+        def readings() -> tuple[Reading, ...]:
+            found = tuple(
+                look(box.engine, line, case, self.note, reference, heatmaps) for reference in case.images
+            )
+            self._clock.lap("images")
+            return found
 
-def _heard(box: Box, line: CaseLine, case: Case, heatmaps: Path | None, clock: _Clock) -> _Heard:
-    note = box.desk.reader.read(case.note, case.language)
-    clock.lap("language")
+        self._readings = readings
 
-    @cache
-    def readings() -> tuple[Reading, ...]:
-        found = tuple(look(box.engine, line, case, note, reference, heatmaps) for reference in case.images)
-        clock.lap("images")
-        return found
+    def answer(
+        self, case: Case, unanswered: frozenset[str] = frozenset(), most: int = QUESTIONS
+    ) -> tuple[Assessment, tuple[Question, ...]]:
+        """The assessment of the case as it stands, and what to ask next, at most `most` questions.
 
-    return _Heard(note, readings)
+        unanswered: ids of questions to which nobody had an answer. Raises CaseError for a case that cannot be
+        used.
+        """
+        box, note, clock = self._box, self.note, self._clock
+        decided = decide(box.desk, case, note)
+        findings = decided.findings
+        clock.lap("guidelines")
 
+        readings = self._readings()
+        evidence = pooled([reading.evidence for reading in readings if reading.evidence])
+        ranking = rank(box.columns, (*findings, *decided.normal), case.patient, case.setting, evidence)
+        tests = case.setting.tests_available
+        questions = ask_next(box.columns, ranking.posterior, findings, most, unanswered, tests)
+        clock.lap("differential")
 
-def _answer(
-    box: Box, line: CaseLine, case: Case, heard: _Heard, unanswered: frozenset[str], clock: _Clock
-) -> tuple[Assessment, tuple[Question, ...]]:
-    note = heard.note
-    decided = decide(box.desk, case, note)
-    findings = decided.findings
-    clock.lap("guidelines")
+        assessment = Assessment(
+            case_id=case.id,
+            triage=decided.triage,
+            findings=findings,
+            note_unread=why_unread(case, note),
+            differential=ranking.candidates,
+            prediction_set=ranking.prediction_set,
+            coverage=ranking.coverage,
+            abstained=ranking.abstained,
+            why=ranking.why,
+            images=tuple(reading.image for reading in readings),
+            token_attribution=next((r.token_attribution for r in readings if r.token_attribution), ()),
+            ask_next=tuple(question.words for question in questions),
+            plan=decided.plan,
+            protocols=decided.care.protocols,
+            provenance=Provenance(
+                input_sha256=self._line.input_sha256,
+                models=box.engine.digests if isinstance(box.engine, Engine) else {},
+                knowledge=f"{origin(box.columns.table)}; {box.desk.terminology.version}",
+                guidelines=(*editions(), *box.desk.library.editions(decided.care.protocols)),
+                software=box.software,
+                not_read=self._line.ignored,
+            ),
+            timings_ms=clock.laps_ms(),
+        )
+        return assessment, questions
 
-    readings = heard.readings()
-    evidence = pooled([reading.evidence for reading in readings if reading.evidence])
-    ranking = rank(box.columns, (*findings, *decided.normal), case.patient, case.setting, evidence)
-    tests = case.setting.tests_available
-    questions = ask_next(box.columns, ranking.posterior, findings, QUESTIONS, unanswered, tests)
-    clock.lap("differential")
-
-    assessment = Assessment(
-        case_id=case.id,
-        triage=decided.triage,
-        findings=findings,
-        note_unread=why_unread(case, note),
-        differential=ranking.candidates,
-        prediction_set=ranking.prediction_set,
-        coverage=ranking.coverage,
-        abstained=ranking.abstained,
-        why=ranking.why,
-        images=tuple(reading.image for reading in readings),
-        token_attribution=next((r.token_attribution for r in readings if r.token_attribution), ()),
-        ask_next=tuple(question.words for question in questions),
-        plan=decided.plan,
-        protocols=decided.care.protocols,
-        narrative=None,
-        provenance=Provenance(
-            input_sha256=line.input_sha256,
-            models=box.engine.digests if isinstance(box.engine, Engine) else {},
-            knowledge=f"{origin(box.columns.table)}; {box.desk.terminology.version}",
-            guidelines=(*editions(), *box.desk.library.editions(decided.care.protocols)),
-            software=box.software,
-            not_read=line.ignored,
-        ),
-        timings_ms=clock.laps_ms(),
-    )
-    return assessment, questions
+    def told(self, assessment: Assessment, telling: Telling) -> Assessment:
+        """With its words, the last step: nothing that was decided depends on it."""
+        narrative = telling.voice.tell(assessment, telling.words)
+        self._clock.lap("words")
+        return msgspec.structs.replace(assessment, narrative=narrative, timings_ms=self._clock.laps_ms())
 
 
 class _Clock:

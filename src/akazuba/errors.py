@@ -5,6 +5,7 @@
     │   ├── CaseError         … a case: a field is unknown, impossible or of the wrong kind
     │   └── ImageError        … an image: missing, truncated, too large, not an image
     ├── ArtefactError         a file of our own cannot be trusted: missing, altered, other version
+    ├── ModelError            the language model did not answer; the assessment stands without its words
     └── OutOfTimeError        a step that may not take long did: the box is busy
 
 Each says which item, what was expected and what was found; `str(error)` is the whole sentence,
@@ -56,6 +57,10 @@ class ImageError(InputError):
 
 class ArtefactError(AkazubaError):
     """A file that Akazuba ships or builds is missing, altered or of another version."""
+
+
+class ModelError(AkazubaError):
+    """The language model is missing, broken, too slow, too large or busy."""
 
 
 class OutOfTimeError(AkazubaError):

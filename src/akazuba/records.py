@@ -154,7 +154,8 @@ class Finding(Value, frozen=True):
     present: False means that it was asked or looked for and is absent.
     subject: whose finding it is; only the patient's count in ranking and triage.
     temporality: "past" is history (a fit three years ago is no active convulsion).
-    span: start and end (exclusive) in the note, in characters, when source is "note".
+    source: "model" is a language model's candidate: uncertain until the nurse confirms it.
+    span: start and end (exclusive) in the note, in characters, when source is "note" or "model".
     """
 
     id: str
@@ -163,7 +164,7 @@ class Finding(Value, frozen=True):
     uncertain: bool = False
     subject: Literal["patient", "family", "other"] = "patient"
     temporality: Literal["current", "past"] = "current"
-    source: Literal["note", "nurse", "vitals", "test", "lab", "image"] = "note"
+    source: Literal["note", "nurse", "vitals", "test", "lab", "image", "model"] = "note"
     span: tuple[int, int] | None = None
     text: str | None = None
     onset_days_ago: float | None = None
@@ -457,12 +458,57 @@ class Protocol(Value, frozen=True):
 
 
 class Narrative(Value, frozen=True):
+    """The assessment in words. model: "rules" where no language model wrote them.
+
+    citations: what each id in the text stands on, as `E1: source`. rejected_claims: what the model wrote
+    and the evidence does not say, with the reason; none of it is shown. second_reader: a remark of the
+    model on the ranking, which it does not change. left_out: why the model did not write; None when it did
+    or was not asked.
+    """
+
     text: str
     patient_text: str
     model: str | None = None
     citations: tuple[str, ...] = ()
     rejected_claims: tuple[str, ...] = ()
     second_reader: str | None = None
+    left_out: str | None = None
+
+
+class ToolStep(Value, frozen=True):
+    """One call of a tool in an interview that a language model led. arguments, result: JSON. error: "" or
+    why.
+    """
+
+    tool: str
+    arguments: str
+    result: str
+    error: str = ""
+
+
+class AnswerPassage(Value, frozen=True):
+    """A passage of the box's sources. source: guideline, edition and clause, and whether it was opened."""
+
+    id: str
+    title: str
+    text: str
+    source: str
+    review: str
+
+
+class Answer(Value, frozen=True):
+    """What the box's sources say to a question. answer: the best passage word for word, or "not in my
+    sources".
+
+    chosen_by: the model that chose among the passages; None where their words alone decided.
+    left_out: why the model did not choose; None when it did or was not asked.
+    """
+
+    question: str
+    answer: str
+    citations: tuple[AnswerPassage, ...] = ()
+    chosen_by: str | None = None
+    left_out: str | None = None
 
 
 class Provenance(Value, frozen=True):
@@ -481,12 +527,15 @@ class Assessment(Value, frozen=True):
     """What goes out for one case. A case that failed has `error` instead of the rest.
 
     note_unread: why nothing was concluded from the note; None when it was understood or there is none.
+    suggested: findings that a language model sees in the note; none counts before the nurse confirms it.
+    led: the steps of an interview that a language model led.
     """
 
     case_id: str
     version: int = ASSESSMENT_VERSION
     triage: Triage | UnsetType = UNSET
     findings: tuple[Finding, ...] | UnsetType = UNSET
+    suggested: tuple[Finding, ...] | UnsetType = UNSET
     note_unread: str | UnsetType | None = UNSET
     differential: tuple[Candidate, ...] | UnsetType = UNSET
     prediction_set: tuple[str, ...] | UnsetType = UNSET
@@ -499,6 +548,7 @@ class Assessment(Value, frozen=True):
     plan: tuple[Action, ...] | UnsetType = UNSET
     protocols: tuple[Protocol, ...] | UnsetType = UNSET
     narrative: Narrative | UnsetType | None = UNSET
+    led: tuple[ToolStep, ...] | UnsetType = UNSET
     provenance: Provenance | UnsetType = UNSET
     timings_ms: Mapping[str, float] | UnsetType = UNSET
     error: str | UnsetType = UNSET

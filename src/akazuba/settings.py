@@ -18,12 +18,17 @@ class Settings:
     engine: size of the image engine, full, student or tiny, or the path of a folder (`AKAZUBA_ENGINE`);
     "" (the default) lets the box measure at its first start which one it can carry.
     overlays: files of local rules that change guidelines (`AKAZUBA_OVERLAYS`, with `:` between them).
+    llm: the language model (`AKAZUBA_LLM`): path of a GGUF file, address of an OpenAI-compatible server of
+    the local network, or off; "" (the default) is the one that came with the installation. llm_mmproj:
+    projector of a vision model (`AKAZUBA_LLM_MMPROJ`).
     """
 
     home: Path
     threads: int = 2
     engine: str = ""
     overlays: tuple[Path, ...] = ()
+    llm: str = ""
+    llm_mmproj: Path | None = None
 
 
 def from_environ(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -42,6 +47,8 @@ def from_environ(environ: Mapping[str, str] = os.environ) -> Settings:
         threads=_threads(environ.get("AKAZUBA_THREADS", "2")),
         engine=_engine(environ.get("AKAZUBA_ENGINE", "")),
         overlays=tuple(Path(name) for name in environ.get("AKAZUBA_OVERLAYS", "").split(":") if name),
+        llm=environ.get("AKAZUBA_LLM", ""),
+        llm_mmproj=Path(projector) if (projector := environ.get("AKAZUBA_LLM_MMPROJ")) else None,
     )
 
 

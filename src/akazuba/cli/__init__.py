@@ -14,8 +14,9 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -23,19 +24,30 @@ import click
 
 from akazuba.cli.guideline import guideline
 from akazuba.cli.knowledge import knowledge
+from akazuba.cli.models import EXAMPLES, model
 from akazuba.cli.ranking import rank
-from akazuba.cli.shared import FAILED, UNUSABLE, as_text, errors_shown, exit_code, fail, guarded, show
+from akazuba.cli.shared import (
+    ENGLISH,
+    FAILED,
+    LANGUAGE,
+    UNUSABLE,
+    errors_shown,
+    exit_code,
+    fail,
+    guarded,
+    show,
+)
 from akazuba.cli.urgency import growth, triage
 from akazuba.cli.waiting import queue
-from akazuba.errors import AkazubaError, InputError, why_not_opened
+from akazuba.cli.words import ask, leading, wording
+from akazuba.errors import InputError, why_not_opened
 
 if TYPE_CHECKING:
-    from akazuba.consult import Box
+    from akazuba.consult import Box, Telling
     from akazuba.intake.cases import CaseLine
     from akazuba.records import Assessment
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
-BENCHMARK_CASE = "skin-arm.json"
+    from akazuba.settings import Settings
+    from akazuba.wording.catalogue import Catalogue
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -54,30 +66,38 @@ def main() -> None:
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="One Assessment a line instead of the readable form.")
-def demo(as_json: bool) -> None:
+@LANGUAGE
+def demo(as_json: bool, lang: str) -> None:
     """Assess the built-in example cases (synthetic: written and drawn for this project).
 
     Example: akazuba demo
     """
     if not as_json:
         show("Built-in example cases. All patients are invented, all images are drawn: SYNTHETIC.\n")
-    _assess_sources([str(path) for path in sorted(EXAMPLES.glob("*.json"))], as_json, heatmaps=None)
+    _assess_sources([str(path) for path in sorted(EXAMPLES.glob("*.json"))], _Asked(as_json, lang=lang))
 
 
 @main.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE…")
 @click.option("--json", "as_json", is_flag=True, help="One Assessment a line, in input order.")
-@click.option("--no-llm", is_flag=True, help="Leave the language model out (it is not part of this version).")
-@click.option("--lang", type=click.Choice(["en"]), default="en", help="Language of the answer.")
+@click.option(
+    "--llm/--no-llm",
+    "with_model",
+    default=None,
+    help="Whether the language model words each case; without either it words a file of one case.",
+)
+@LANGUAGE
 @click.option("--heatmap", type=click.Path(path_type=Path), help="Folder for heatmaps (PNG).")
 @click.option("--interactive", is_flag=True, help="Ask up to 20 questions about the one case of FILE.")
+@click.option("--led", is_flag=True, help="With --interactive: the language model chooses what is asked.")
 def assess(
     files: tuple[str, ...],
     as_json: bool,
-    no_llm: bool,  # noqa: ARG001
-    lang: str,  # noqa: ARG001
+    with_model: bool | None,
+    lang: str,
     heatmap: Path | None,
     interactive: bool,
+    led: bool,
 ) -> None:
     """Assess cases: a case JSON, NDJSON (one case a line, - = stdin) or a FHIR R4 Bundle.
 
@@ -86,16 +106,30 @@ def assess(
 
     Example: akazuba assess case.json --json --heatmap heatmaps
     """
+    asked = _Asked(as_json, heatmap, lang, with_model)
+    if led and not interactive:
+        raise click.UsageError("--led needs --interactive")
     if not interactive:
-        _assess_sources(list(files), as_json, heatmap)
-    _interview(files, as_json, heatmap)
+        _assess_sources(list(files), asked)
+    _interview(files, asked, led=led)
 
 
-def _interview(files: Sequence[str], as_json: bool, heatmaps: Path | None) -> NoReturn:
+@dataclass(frozen=True)
+class _Asked:
+    """How the answers are wanted. with_model: whether a language model words them; None: of single cases."""
+
+    as_json: bool = False
+    heatmaps: Path | None = None
+    lang: str = ENGLISH
+    with_model: bool | None = None
+
+
+def _interview(files: Sequence[str], asked: _Asked, *, led: bool) -> NoReturn:
     """Assesses the one case of one file, asking on, and exits with the code."""
     from akazuba.cli.asking import Asker
-    from akazuba.consult import interview, open_box
+    from akazuba.consult import open_box
     from akazuba.intake.cases import read_cases
+    from akazuba.interviews import interview, led_interview
     from akazuba.settings import from_environ
 
     with errors_shown():
@@ -103,35 +137,58 @@ def _interview(files: Sequence[str], as_json: bool, heatmaps: Path | None) -> No
         if len(lines) != 1 or "-" in files:
             found = "standard input" if "-" in files else f"{len(lines)} cases or more"
             raise InputError("--interactive", "one file with one case", found)
-        if heatmaps is not None:
-            _make(heatmaps)
-        box = open_box(from_environ())
-    assessment, code = _assessed(lines[0], lambda: interview(box, lines[0], Asker(), heatmaps))
-    failed = _show(assessment, as_json)
+        if asked.heatmaps is not None:
+            _make(asked.heatmaps)
+        settings = from_environ()
+        box = open_box(settings)
+        telling, _ = _tellings(settings, asked)
+        work = partial(interview, box, lines[0], Asker(), asked.heatmaps, telling)
+        if led:
+            model, sources = leading(settings, box, telling.voice)
+            work = partial(led_interview, box, lines[0], Asker(), model, sources, asked.heatmaps, telling)
+    assessment, code = _assessed(lines[0], work)
+    failed = _show(assessment, asked, telling.words)
     sys.exit(code or (FAILED if failed else 0))
 
 
-def _assess_sources(sources: Sequence[str], as_json: bool, heatmaps: Path | None) -> NoReturn:
+def _assess_sources(sources: Sequence[str], asked: _Asked) -> NoReturn:
     """Assesses every case of every source, prints each as soon as it is done, exits with the code."""
     from akazuba.consult import open_box
     from akazuba.settings import from_environ
 
     with errors_shown():
-        if heatmaps is not None:
-            _make(heatmaps)
-        box = open_box(from_environ())
+        if asked.heatmaps is not None:
+            _make(asked.heatmaps)
+        settings = from_environ()
+        box = open_box(settings)
+        tellings = _tellings(settings, asked)
     codes = []
-    for assessment, code in _with_progress(_assessments(box, sources, heatmaps)):
-        failed = _show(assessment, as_json)
+    for assessment, code in _with_progress(_assessments(box, sources, asked.heatmaps, *tellings)):
+        failed = _show(assessment, asked, tellings[0].words)
         codes.append(code or (FAILED if failed else 0))
     sys.exit(exit_code(codes))
+
+
+def _tellings(settings: Settings, asked: _Asked) -> tuple[Telling, Telling]:
+    """How a file's only case is told, and how one of many. Raises ArtefactError for a broken table."""
+    from akazuba.consult import Telling
+    from akazuba.llm.voice import SILENT, open_voice
+    from akazuba.wording.catalogue import catalogue
+
+    words = catalogue(asked.lang)
+    if asked.with_model is False:
+        return Telling(words, SILENT), Telling(words, SILENT)
+    voice = open_voice(settings.llm, settings.llm_mmproj, settings.threads, settings.home)
+    return Telling(words, voice), Telling(words, voice if asked.with_model else SILENT)
 
 
 _Coded = tuple["Assessment", int]
 """An assessment and the exit code that it would give alone."""
 
 
-def _assessments(box: Box, sources: Sequence[str], heatmaps: Path | None) -> Iterator[_Coded]:
+def _assessments(
+    box: Box, sources: Sequence[str], heatmaps: Path | None, alone: Telling, among_others: Telling
+) -> Iterator[_Coded]:
     """Every case of every source; a source that cannot be read gives one with its error."""
     from akazuba.consult import assess
     from akazuba.intake.cases import read_cases
@@ -139,8 +196,11 @@ def _assessments(box: Box, sources: Sequence[str], heatmaps: Path | None) -> Ite
 
     for source in sources:
         try:
-            for line in read_cases(source):
-                yield _assessed(line, partial(assess, box, line, heatmaps))
+            lines = read_cases(source)
+            first = list(islice(lines, 2))
+            telling = alone if len(first) == 1 else among_others
+            for line in chain(first, lines):
+                yield _assessed(line, partial(assess, box, line, heatmaps, telling))
         except InputError as error:
             yield Assessment(error.item, error=str(error)), UNUSABLE
 
@@ -152,11 +212,11 @@ def _assessed(line: CaseLine, work: Callable[[], Assessment]) -> _Coded:
     return guarded(line.case_id, work, lambda case_id, error: Assessment(case_id, error=error))
 
 
-def _show(assessment: Assessment, as_json: bool) -> bool:
+def _show(assessment: Assessment, asked: _Asked, words: Catalogue) -> bool:
     """Prints one assessment, and to stderr what failed in it; whether something did."""
     from akazuba.report import failures, json_line, one_line, readable
 
-    show(json_line(assessment) if as_json else readable(assessment))
+    show(json_line(assessment, words) if asked.as_json else readable(assessment, words))
     problems = failures(assessment)
     for problem in problems:
         click.echo(f"error: {one_line(problem)}", err=True)
@@ -213,58 +273,12 @@ def schema(name: str) -> None:
     show(json.dumps(guideline_schema(name) if of_guidelines else json_schema(name), indent=2))
 
 
-@main.group()
-def model() -> None:
-    """The models that are installed.
-
-    Example: akazuba model info
-    """
-
-
-@model.command("info")
-@click.option("--json", "as_json", is_flag=True)
-def model_info(as_json: bool) -> None:
-    """Show the engine's profile in use (full, student or tiny): files, digests, licences, measured quality.
-
-    Example: akazuba model info --json
-    """
-    from akazuba.diagnosis.profiles import chosen, describe, installed
-    from akazuba.settings import from_environ
-
-    with errors_shown():
-        settings = from_environ()
-        facts = describe(chosen(settings.engine, settings.home, settings.threads))
-        facts["installed"] = {name: str(folder) for name, folder in installed(settings.home).items()}
-    show(json.dumps(facts) if as_json else as_text(facts))
-
-
-@model.command("benchmark")
-@click.option("--json", "as_json", is_flag=True)
-@click.option("--runs", type=click.IntRange(1, 10_000), default=50, show_default=True)
-def model_benchmark(as_json: bool, runs: int) -> None:
-    """Measure a whole text-and-image consultation on this machine: speed and memory of this process.
-
-    Example: akazuba model benchmark --json
-    """
-    from akazuba.consult import open_box
-    from akazuba.diagnosis.profiles import sizes
-    from akazuba.settings import from_environ
-    from akazuba.speed import measure
-
-    with errors_shown():
-        settings = from_environ()
-        box = open_box(settings)
-        if isinstance(box.engine, AkazubaError):
-            raise box.engine
-        facts: dict[str, object] = {"engine": box.engine.version}
-        facts |= measure(box, EXAMPLES / BENCHMARK_CASE, runs)
-        facts |= sizes(settings.home)
-    show(json.dumps(facts) if as_json else as_text(facts))
-
-
+main.add_command(ask)
 main.add_command(guideline)
 main.add_command(knowledge)
 main.add_command(rank)
 main.add_command(triage)
 main.add_command(growth)
 main.add_command(queue)
+main.add_command(model)
+main.add_command(wording)

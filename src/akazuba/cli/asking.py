@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from akazuba.consult import Answer
     from akazuba.diagnosis.questions import Question
+    from akazuba.interviews import Answer
 
 _ANSWERS: dict[str, Answer] = {
     "y": "yes",

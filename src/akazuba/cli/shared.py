@@ -16,6 +16,14 @@ from akazuba.errors import AkazubaError, why_not_opened
 FAILED, UNUSABLE = 1, 2
 """Exit codes besides 0."""
 
+ENGLISH = "en"
+LANGUAGE = click.option(
+    "--lang",
+    type=click.Choice([ENGLISH, "fr", "sw", "rw", "zh"]),
+    default=ENGLISH,
+    help="Language of the answer's fixed texts.",
+)
+
 
 def show(text: str | bytes) -> None:
     """Prints to stdout. A reader that went away ends the process quietly (click sees to that)."""

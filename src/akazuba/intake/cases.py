@@ -199,6 +199,13 @@ def _is_object(text: bytes) -> bool:
 # --- one case -----------------------------------------------------------------------------------
 
 
+def case_line(text: bytes, item: str) -> CaseLine:
+    """One case that is no file's: from another program. Whatever is wrong with it stands in the line."""
+    too_long = len(text) > MAX_CASE_BYTES
+    line = _Line(1, text[:4096] if too_long else text, MAX_CASE_BYTES, too_long)
+    return _case_line(line, item, Path(), _today())
+
+
 def _case_line(line: _Line, item: str, base: Path, today: date | None) -> CaseLine:
     """Reads one case; whatever is wrong with it stands in the line, so that the next one is read."""
     text = line.text

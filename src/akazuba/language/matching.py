@@ -81,6 +81,11 @@ class Lexicon:
     def knows_word(self, word_stem: str) -> bool:
         return word_stem in self._words
 
+    def all_ids(self) -> frozenset[str]:
+        """Every finding that some phrase names."""
+        named = (*self._ids.values(), *self._exact.values())
+        return frozenset(id_ for ids in named for id_ in ids if id_ != NOTHING)
+
 
 def exact_form(phrase: str) -> str:
     words = (plain(match.group()) for match in WORD.finditer(phrase))

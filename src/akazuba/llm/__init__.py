@@ -1,0 +1,3 @@
+"""Knows how the box is put into words: a language model that words what the rest decided and decides
+nothing.
+"""

@@ -1,0 +1,65 @@
+"""Whether a language model, given the same evidence, would put another condition first. A remark, no more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from akazuba.errors import ModelError
+from akazuba.llm.facts import Words
+from akazuba.llm.model import Model
+from akazuba.llm.prompts import prompt
+from akazuba.records import Candidate, Finding
+
+READ = 5
+"""Candidates that it chooses among."""
+
+
+def second_reading(candidates: Sequence[Candidate], findings: Sequence[Finding], model: Model) -> int | None:
+    """Place (0 is the first) of the candidate that the model puts first. Raises ModelError.
+
+    It is asked twice, with the list turned round: an answer that hangs on the order is none (None).
+    """
+    listed = list(candidates[:READ])
+    if len(listed) < 2:
+        return None
+    straight = _picked(listed, findings, model)
+    turned = _picked(listed[::-1], findings, model)
+    return straight if straight == len(listed) - 1 - turned else None
+
+
+def remark(candidates: Sequence[Candidate], place: int | None, words: Words) -> str | None:
+    """In words; None when it has nothing to say."""
+    if place is None:
+        return None
+    row = "The language model would put {} first; the ranking stays as it is."
+    if place == 0:
+        row = "The language model would put {} first too."
+    return words.fill(row, words.say(candidates[place].name))
+
+
+def _picked(listed: Sequence[Candidate], findings: Sequence[Finding], model: Model) -> int:
+    letters = "ABCDE"[: len(listed)]
+    names = "\n".join(f"{letter}: {c.name}" for letter, c in zip(letters, listed, strict=True))
+    asked = prompt("second_reader").messages(findings=described(findings), candidates=names)
+    schema = {
+        "type": "object",
+        "properties": {"first": {"enum": list(letters)}},
+        "required": ["first"],
+        "additionalProperties": False,
+    }
+    done = model.complete(asked, schema=schema, max_tokens=16)
+    try:
+        return letters.index(json.loads(done.text)["first"])
+    except (ValueError, TypeError, KeyError) as problem:
+        raise ModelError(model.name, "JSON of the schema", done.text[:200]) from problem
+
+
+def described(findings: Sequence[Finding]) -> str:
+    """What is known of the patient, in one line."""
+    names = [
+        finding.name.lower() if finding.present else f"no {finding.name.lower()}"
+        for finding in findings
+        if finding.counts
+    ]
+    return "; ".join(dict.fromkeys(names)) or "nothing"

@@ -1,0 +1,115 @@
+"""The language model of this box and what it may do.
+
+What a model may do is written in a gate, by the digest of its file: the tasks in which `benchmarks/llm.py`
+found it good enough. A model that nobody evaluated may put facts in order and choose passages, which can do
+no harm; it may not suggest findings, read second or lead an interview.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from akazuba.errors import ArtefactError, ModelError
+from akazuba.llm.narrative import by_model, by_rules
+from akazuba.records import Assessment, Narrative, Value
+
+if TYPE_CHECKING:
+    from akazuba.llm.facts import Words
+    from akazuba.llm.model import Model
+
+Task = Literal["narrative", "ask", "extract", "second_reader", "lead"]
+HARMLESS: frozenset[Task] = frozenset(("narrative", "ask"))
+OFF = "off"
+GATE = "llm_gate.json"
+"""In the package, of the models that the makers evaluated; in the box's home, of the deployer's own."""
+
+
+class Passed(Value, frozen=True):
+    """tasks: in which the model passed. measured: by what, when, with which figures."""
+
+    name: str
+    tasks: tuple[Task, ...]
+    measured: str
+
+
+@dataclass(frozen=True)
+class Voice:
+    """model: None where there is none, and `why` says so; both None and "" where none is asked."""
+
+    model: Model | None = None
+    tasks: frozenset[Task] = HARMLESS
+    why: str | None = None
+
+    def may(self, task: Task) -> bool:
+        return self.model is not None and task in self.tasks
+
+    def tell(self, assessment: Assessment, words: Words) -> Narrative | None:
+        """The assessment in words: by the model if it can, else by rules, with the reason."""
+        if self.model is None or not self.may("narrative"):
+            return by_rules(assessment, words, self.why)
+        try:
+            return by_model(assessment, words, self.model)
+        except ModelError as error:
+            return by_rules(assessment, words, str(error))
+
+
+SILENT = Voice()
+"""No model is asked: the rules write."""
+
+
+def open_voice(setting: str, mmproj: Path | None, threads: int, home: Path) -> Voice:
+    """The model that a setting names: "" the embedded one, "off" none, a path, or a local server's address.
+
+    Nothing is started before it is asked. Raises ArtefactError for a broken gate.
+    """
+    from akazuba.llm.model import LocalModel, embedded
+    from akazuba.llm.remote import RemoteModel
+
+    if setting == OFF:
+        return Voice(why="it is switched off")
+    try:
+        if setting.startswith(("http://", "https://")):
+            return Voice(RemoteModel(setting))
+        path = Path(setting) if setting else embedded() or fetched(home)
+        if path is None:
+            return Voice(why="none is installed (akazuba model fetch-llm)")
+        model = LocalModel(path, mmproj=mmproj, threads=threads)
+        return Voice(model, permitted(model.digest, home))
+    except ModelError as error:
+        return Voice(why=str(error))
+
+
+def fetched(home: Path) -> Path | None:
+    """The model that was fetched into the box's home, the newest if there are several."""
+    files = sorted((home / "llm").glob("*.gguf"), key=lambda path: path.stat().st_mtime)
+    return files[-1] if files else None
+
+
+def permitted(digest: str, home: Path) -> frozenset[Task]:
+    """The tasks that a model may do. Raises ArtefactError for a broken gate."""
+    for gate in _gates(home):
+        if digest in gate:
+            return HARMLESS | frozenset(gate[digest].tasks)
+    return HARMLESS
+
+
+def _gates(home: Path) -> Iterable[dict[str, Passed]]:
+    own = home / GATE
+    if own.is_file():
+        yield _read(own.read_bytes(), str(own))
+    yield _read((resources.files("akazuba.llm") / GATE).read_bytes(), f"llm/{GATE}")
+
+
+def _read(text: bytes, item: str) -> dict[str, Passed]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Passed])
+    except msgspec.DecodeError as problem:
+        raise ArtefactError(
+            item, "models by digest, with the tasks that each passed", str(problem)
+        ) from problem

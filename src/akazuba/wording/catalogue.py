@@ -1,0 +1,218 @@
+r"""Fixed texts in another language: a text that the tables know is said in it, any other stays as it is.
+
+A table (`sw.tsv`) has a row for each English text. `{}` in a row holds the place of a number, a name or a
+text that is said in its turn; `{2}` is the second of the English row. What the box puts together (a list, a
+name with its value, a reason with its values) is taken apart and said piece by piece, so that nothing depends
+on a language model and every piece can be reviewed by itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+
+import msgspec
+
+from akazuba.errors import ArtefactError, InputError
+
+ENGLISH = "en"
+SCREEN = "screen.tsv"
+
+_NUMBERS = re.compile(r"((?:[<>≥≤×~+-]\s?)?\d[\d.,]*(?:\s?[/<>≥≤=-]\s?\d[\d.,]*)*\s?%?)")
+_QUOTED = re.compile(r'(.+?) (\(".*"\))')
+_BRACKETED = re.compile(r"(.+?) \((.+)\)", re.DOTALL)
+_HOLE = re.compile(r"\{(\d*)\}")
+_LETTERS = re.compile(r"[^\W\d_]{2}")
+
+
+@dataclass(frozen=True)
+class Language:
+    """name: as its speakers write it. review: who has seen the table; shown on the screen.
+
+    of_the_model: whether a language model may write in it (by `benchmarks/llm.py`, for the model shipped).
+    """
+
+    name: str
+    review: str
+    of_the_model: bool = False
+    colon: str = ": "
+    between: str = ", "
+    after: str = "; "
+    blank: str = " "
+
+
+@dataclass
+class Catalogue:
+    """One language's table. rows: English text -> its translation. unsaid: what had to stay in English."""
+
+    code: str
+    language: Language
+    rows: Mapping[str, str]
+    unsaid: set[str] = field(default_factory=set)
+    _said: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        patterns = [(english, said) for english, said in self.rows.items() if "{" in english]
+        patterns.sort(key=lambda row: -len(_HOLE.sub("", row[0])))
+        self._patterns = [(_pattern(english), said) for english, said in patterns if _LETTERS.search(english)]
+
+    def say(self, text: str) -> str:
+        """The text in this language, as far as the table goes. English is returned as it is."""
+        if self.code == ENGLISH or not text:
+            return text
+        if text not in self._said:
+            self._said[text] = self._whole(text) or self._in_pieces(text)
+        return self._said[text]
+
+    def fill(self, text: str, *values: str) -> str:
+        """A row with `{}` in this language, its holes filled with `values` as they are.
+
+        >>> catalogue(ENGLISH).fill("in {} days", "3")
+        'in 3 days'
+        """
+        return _filled(self.rows.get(text, text), values)
+
+    def _whole(self, text: str) -> str | None:
+        """By a row of the table, with or without holes."""
+        if (said := self.rows.get(text)) is not None:
+            return said
+        turned = text[:1].swapcase() + text[1:]
+        if not text.isupper() and (said := self.rows.get(turned)) is not None:
+            return said[:1].upper() + said[1:] if text[0].isupper() else said
+        for pattern, said in self._patterns:
+            if found := pattern.fullmatch(text):
+                return _filled(said, [self.say(part) for part in found.groups()])
+        return None
+
+    def _in_pieces(self, text: str) -> str:
+        """What the box put together, taken apart in the one way that fits."""
+        for apart in (self._quotation, self._list, self._titled, self._pair, self._values):
+            if (said := apart(text)) is not None:
+                return said
+        if _LETTERS.search(text):
+            self.unsaid.add(text)
+        return text
+
+    def _quotation(self, text: str) -> str | None:
+        """A name with the words of the note, which stay."""
+        found = _QUOTED.fullmatch(text)
+        return f"{self.say(found[1])} {found[2]}" if found else None
+
+    def _list(self, text: str) -> str | None:
+        if "; " in text:
+            return self.language.after.join(self.say(part) for part in self._parts(text, "; "))
+        if " or " in text and None not in (parts := [self._known(part) for part in text.split(" or ")]):
+            return f" {self.rows.get('or', 'or')} ".join(part for part in parts if part)
+        return None
+
+    def _titled(self, text: str) -> str | None:
+        """A title with what follows it, a name with what stands in brackets, a list."""
+        for colon in _places(": ", text):
+            if (said := self._known(text[:colon])) is not None:
+                return said + self.language.colon + self.say(text[colon + 2 :])
+        if (found := _BRACKETED.fullmatch(text)) and _LETTERS.search(found[2]):
+            return f"{self.say(found[1])} ({self.say(found[2])})"
+        if ", " in text:
+            return self.language.between.join(self.say(part) for part in self._parts(text, ", "))
+        return None
+
+    def _known(self, text: str) -> str | None:
+        return self._whole(text) or self._pair(text)
+
+    def _pair(self, text: str) -> str | None:
+        """A verb with its object, or a name with its value."""
+        for blank in _places(" ", text):
+            head, rest = self._whole(text[:blank]), self._whole(text[blank + 1 :])
+            if head is not None and rest is not None:
+                return head + self.language.blank + rest
+        return None
+
+    def _values(self, text: str) -> str | None:
+        """Words between numbers, which stay."""
+        numbers = _NUMBERS.split(text)
+        if len(numbers) == 1:
+            return None
+        return "".join(self._around(part) if n % 2 == 0 else part for n, part in enumerate(numbers))
+
+    def _parts(self, text: str, mark: str) -> list[str]:
+        """The parts of a list; a row of the table that has the mark itself is one part."""
+        parts, found = text.split(mark), []
+        while parts:
+            most = next((n for n in range(len(parts), 1, -1) if mark.join(parts[:n]) in self.rows), 1)
+            found.append(mark.join(parts[:most]))
+            parts = parts[most:]
+        return found
+
+    def _around(self, piece: str) -> str:
+        """A piece between numbers, with the blanks around it as they are."""
+        words = piece.strip()
+        return piece.replace(words, self.say(words)) if words else piece
+
+
+def _places(mark: str, text: str) -> list[int]:
+    """Where a mark stands, the last place first: the longest head that the table knows is the one meant."""
+    return [found.start() for found in re.finditer(re.escape(mark), text)][::-1]
+
+
+def _pattern(english: str) -> re.Pattern[str]:
+    parts = [re.escape(part) for part in _HOLE.split(english)[::2]]
+    return re.compile("(.+?)".join(parts), re.DOTALL)
+
+
+def _filled(said: str, values: object) -> str:
+    given = list(values) if isinstance(values, list | tuple) else []
+    places = iter(range(len(given)))
+
+    def value(hole: re.Match[str]) -> str:
+        place = int(hole[1]) - 1 if hole[1] else next(places, -1)
+        return str(given[place]) if 0 <= place < len(given) else hole[0]
+
+    return _HOLE.sub(value, said)
+
+
+def languages() -> dict[str, Language]:
+    """Language by ISO 639-1 code, English first."""
+    return msgspec.json.decode(_file("languages.json"), type=dict[str, Language])
+
+
+def catalogue(code: str) -> Catalogue:
+    """The table of a language. Raises InputError when the box has none, ArtefactError for a broken row.
+
+    >>> catalogue("en").say("no sign of danger")
+    'no sign of danger'
+    """
+    known = languages()
+    if code not in known:
+        raise InputError("language", "one of " + ", ".join(known), code)
+    rows = {} if code == ENGLISH else read_table(_file(f"{code}.tsv").decode(), f"{code}.tsv")
+    return Catalogue(code, known[code], rows)
+
+
+def read_table(text: str, file: str) -> dict[str, str]:
+    """English text -> translation. Raises ArtefactError with file and line."""
+    rows: dict[str, str] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        english, _, said = line.partition("\t")
+        item = f"{file}, line {number}"
+        if not english or not said:
+            raise ArtefactError(item, "an English text, a tab and its translation", line[:80])
+        if english in rows:
+            raise ArtefactError(item, "each English text once", english[:80])
+        if len(_HOLE.findall(english)) != len(_HOLE.findall(said)):
+            raise ArtefactError(item, f"as many holes as in {english[:80]!r}", said[:80])
+        rows[english] = said
+    return rows
+
+
+def screen_texts() -> tuple[str, ...]:
+    """English texts of the screen itself; those of charts and guidelines stand in their own files."""
+    return tuple(_file(SCREEN).decode().splitlines())
+
+
+def _file(name: str) -> bytes:
+    try:
+        return (resources.files("akazuba.wording") / name).read_bytes()
+    except OSError as problem:
+        raise ArtefactError(f"wording/{name}", "a table inside the package", str(problem)) from problem

@@ -1,5 +1,6 @@
-"""Without torch (`./bootstrap train` adds it), the examples in training's docstrings are left out."""
+"""Without torch (`./bootstrap train` adds it) or mcp, the modules that need it have no doctests run."""
 
 import importlib.util
 
-collect_ignore_glob = [] if importlib.util.find_spec("torch") else ["src/akazuba/training/*"]
+NEEDS = {"torch": "src/akazuba/training/*", "mcp": "src/akazuba/mcp_server.py"}
+collect_ignore_glob = [files for package, files in NEEDS.items() if not importlib.util.find_spec(package)]

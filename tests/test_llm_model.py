@@ -21,7 +21,7 @@ from akazuba.errors import ModelError
 from akazuba.intake.cases import read_cases
 from akazuba.llm.model import EMBEDDED_MEMORY_MIB, LocalModel, embedded
 from akazuba.llm.remote import RemoteModel
-from akazuba.llm.voice import HARMLESS, open_voice, permitted
+from akazuba.llm.voice import HARMLESS, Voice, open_voice, permitted
 from akazuba.settings import Settings
 
 pytest.importorskip("xllamacpp")
@@ -188,15 +188,12 @@ def test_the_assessment_is_complete_without_a_model_and_says_why(
     assert told.triage == assess(box, line).triage
 
 
-def test_the_embedded_model_words_a_case_of_its_own(terminology_home: Path) -> None:
+def test_the_embedded_model_words_a_case(model: LocalModel, terminology_home: Path) -> None:
     box = open_box(Settings(home=terminology_home))
-    voice = open_voice("", None, 2, terminology_home)
     line = next(iter(read_cases(str(EXAMPLES / "adult-cough.json"))))
-    told = assess(box, line, None, Telling(PLAINLY.words, voice))
-    assert voice.model is not None
-    voice.model.stop()
+    told = assess(box, line, None, Telling(PLAINLY.words, Voice(model)))
     assert told.narrative
-    assert told.narrative.model == voice.model.name
+    assert (told.narrative.model, told.narrative.left_out) == (model.name, None)
     assert told.narrative.rejected_claims == ()
     assert told.narrative.text.startswith("This is an emergency (red): see the patient now. [E1]")
 

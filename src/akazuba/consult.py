@@ -25,6 +25,7 @@ from akazuba.guidelines.triage import editions
 from akazuba.imaging import look
 from akazuba.intake.cases import CaseLine
 from akazuba.knowledge.conditions import open_knowledge, origin
+from akazuba.llm.extract import Nearest
 from akazuba.llm.voice import SILENT, Voice
 from akazuba.records import (
     Assessment,
@@ -52,10 +53,14 @@ class Box:
 
 @dataclass(frozen=True)
 class Telling:
-    """How an assessment is put into words: in which language, and by which language model if by any."""
+    """How an assessment is put into words: in which language, and by which language model if by any.
+
+    nearest: which findings a piece of a note may name, for a model that may suggest some.
+    """
 
     words: Catalogue
     voice: Voice
+    nearest: Nearest = lambda _: ()
 
 
 PLAINLY = Telling(catalogue(ENGLISH), SILENT)
@@ -172,9 +177,17 @@ class Consultation:
 
     def told(self, assessment: Assessment, telling: Telling) -> Assessment:
         """With its words, the last step: nothing that was decided depends on it."""
-        narrative = telling.voice.tell(assessment, telling.words)
+        voice, words = telling.voice, telling.words
+        narrative = voice.tell(assessment, words)
+        if narrative and (remark := voice.remark(assessment, words)):
+            narrative = msgspec.structs.replace(narrative, second_reader=remark)
+        note = self._line.case.note if self._line.case and self.note.understood else ""
+        suggested = voice.suggested(note, assessment.findings or (), telling.nearest)
         self._clock.lap("words")
-        return msgspec.structs.replace(assessment, narrative=narrative, timings_ms=self._clock.laps_ms())
+        timings = self._clock.laps_ms()
+        return msgspec.structs.replace(
+            assessment, narrative=narrative, suggested=suggested, timings_ms=timings
+        )
 
 
 class _Clock:

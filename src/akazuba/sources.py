@@ -8,6 +8,7 @@ from pathlib import Path
 
 from akazuba.guidelines.library import Library
 from akazuba.knowledge.conditions import CommonKnowledge, ConditionRow
+from akazuba.llm.extract import MOST_OPTIONS, Nearest
 from akazuba.llm.passages import Passage, Passages, open_passages
 
 MOST_FINDINGS = 8
@@ -25,6 +26,16 @@ def open_sources(home: Path, library: Library, knowledge: CommonKnowledge) -> Pa
             yield Passage(id_, "finding", name, "", "knowledge", knowledge.about.review)
 
     return open_passages(home, _version(library, knowledge), rows)
+
+
+def nearest_findings(sources: Passages) -> Nearest:
+    """Which findings a piece of a note may name, by the words of their names."""
+
+    def nearest(piece: str) -> list[tuple[str, str]]:
+        hits = sources.find(piece, ("finding",), MOST_OPTIONS)
+        return [(hit.passage.id, hit.passage.title) for hit in hits if not hit.passage.id.startswith("test:")]
+
+    return nearest
 
 
 def _version(library: Library, knowledge: CommonKnowledge) -> str:

@@ -26,6 +26,8 @@ from akazuba.urgency import urgency_of
 
 MOST_RANKED = 10
 MOST_QUESTIONS = 10
+LARGEST_AMOUNT = 1e7
+"""In any unit: more is a slip."""
 
 CASE = {
     "type": "object",
@@ -62,7 +64,7 @@ def box_tools(box: Box, sources: Passages) -> tuple[Tool, ...]:
             "Whether a dose of a medicine passes the maximum, allergies and interactions.",
             _object(
                 medicine={"type": "string"},
-                amount={"type": "number"},
+                amount={"type": "number", "exclusiveMinimum": 0, "maximum": LARGEST_AMOUNT},
                 unit={"type": "string"},
                 frequency={"enum": sorted(TIMES_A_DAY)},
                 weight_kg={"type": ["number", "null"]},
@@ -89,7 +91,8 @@ def _line(arguments: Mapping[str, Any]) -> tuple[CaseLine, Case]:
     if not isinstance(given, dict):
         raise InputError("case", "an object", type(given).__name__)
     if given.get("images"):
-        raise InputError("case.images", "none (pictures are read at the box only)", str(len(given["images"])))
+        found = str(given["images"])[:40]
+        raise InputError("case.images", "none (pictures are read at the box only)", found)
     line = case_line(json.dumps(given).encode(), "case")
     if line.case is None:
         raise line.error or InputError("case", "a case", "none")
@@ -141,6 +144,8 @@ def _check_dose(box: Box, arguments: Mapping[str, Any]) -> object:
     formulary = library.formulary
     parts = formulary.parts(str(arguments["medicine"]))
     unit, amount = str(arguments["unit"]), float(arguments["amount"])
+    if not 0 < amount <= LARGEST_AMOUNT:
+        raise InputError("amount", f"above 0 and at most {LARGEST_AMOUNT:g}", f"{amount:g}")
     weight = arguments.get("weight_kg")
     name = "+".join(sorted(parts))
     if (name, unit) not in formulary.medicines:

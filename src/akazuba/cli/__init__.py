@@ -24,6 +24,7 @@ import click
 
 from akazuba.cli.guideline import guideline
 from akazuba.cli.knowledge import knowledge
+from akazuba.cli.mcp import mcp
 from akazuba.cli.models import EXAMPLES, model
 from akazuba.cli.ranking import rank
 from akazuba.cli.shared import (
@@ -39,7 +40,7 @@ from akazuba.cli.shared import (
 )
 from akazuba.cli.urgency import growth, triage
 from akazuba.cli.waiting import queue
-from akazuba.cli.words import ask, leading, wording
+from akazuba.cli.words import ask, leading, opened_sources, wording
 from akazuba.errors import InputError, why_not_opened
 
 if TYPE_CHECKING:
@@ -141,7 +142,7 @@ def _interview(files: Sequence[str], asked: _Asked, *, led: bool) -> NoReturn:
             _make(asked.heatmaps)
         settings = from_environ()
         box = open_box(settings)
-        telling, _ = _tellings(settings, asked)
+        telling, _ = _tellings(settings, asked, box)
         work = partial(interview, box, lines[0], Asker(), asked.heatmaps, telling)
         if led:
             model, sources = leading(settings, box, telling.voice)
@@ -161,7 +162,7 @@ def _assess_sources(sources: Sequence[str], asked: _Asked) -> NoReturn:
             _make(asked.heatmaps)
         settings = from_environ()
         box = open_box(settings)
-        tellings = _tellings(settings, asked)
+        tellings = _tellings(settings, asked, box)
     codes = []
     for assessment, code in _with_progress(_assessments(box, sources, asked.heatmaps, *tellings)):
         failed = _show(assessment, asked, tellings[0].words)
@@ -169,17 +170,21 @@ def _assess_sources(sources: Sequence[str], asked: _Asked) -> NoReturn:
     sys.exit(exit_code(codes))
 
 
-def _tellings(settings: Settings, asked: _Asked) -> tuple[Telling, Telling]:
+def _tellings(settings: Settings, asked: _Asked, box: Box) -> tuple[Telling, Telling]:
     """How a file's only case is told, and how one of many. Raises ArtefactError for a broken table."""
     from akazuba.consult import Telling
     from akazuba.llm.voice import SILENT, open_voice
+    from akazuba.sources import nearest_findings
     from akazuba.wording.catalogue import catalogue
 
     words = catalogue(asked.lang)
     if asked.with_model is False:
         return Telling(words, SILENT), Telling(words, SILENT)
     voice = open_voice(settings.llm, settings.llm_mmproj, settings.threads, settings.home)
-    return Telling(words, voice), Telling(words, voice if asked.with_model else SILENT)
+    told = Telling(words, voice)
+    if voice.may("extract"):
+        told = Telling(words, voice, nearest_findings(opened_sources(settings, box)))
+    return told, told if asked.with_model else Telling(words, SILENT)
 
 
 _Coded = tuple["Assessment", int]
@@ -276,6 +281,7 @@ def schema(name: str) -> None:
 main.add_command(ask)
 main.add_command(guideline)
 main.add_command(knowledge)
+main.add_command(mcp)
 main.add_command(rank)
 main.add_command(triage)
 main.add_command(growth)

@@ -55,15 +55,19 @@ def ask(question: tuple[str, ...], as_json: bool, no_llm: bool) -> None:
 
 def leading(settings: Settings, box: Box, voice: Voice) -> tuple[Model, Passages]:
     """What an interview needs that a language model leads. Raises ModelError for a model that may not."""
-    from akazuba.knowledge.conditions import open_knowledge
-    from akazuba.sources import open_sources
-
     if voice.model is None:
         raise ModelError("--led", "a language model", voice.why or "none")
     if not voice.may("lead"):
         expected = "a language model that passed the evaluation for leading (benchmarks/llm.py)"
         raise ModelError("--led", expected, voice.model.name)
-    return voice.model, open_sources(settings.home, box.desk.library, open_knowledge())
+    return voice.model, opened_sources(settings, box)
+
+
+def opened_sources(settings: Settings, box: Box) -> Passages:
+    from akazuba.knowledge.conditions import open_knowledge
+    from akazuba.sources import open_sources
+
+    return open_sources(settings.home, box.desk.library, open_knowledge())
 
 
 @click.group()

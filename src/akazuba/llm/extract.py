@@ -11,12 +11,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from akazuba.errors import ModelError
-from akazuba.llm.model import Model
 from akazuba.llm.prompts import prompt
 from akazuba.records import Finding
+
+if TYPE_CHECKING:
+    from akazuba.llm.model import Model
 
 Nearest = Callable[[str], Sequence[tuple[str, str]]]
 """Ids and names of the findings that a piece of a note may name, the nearest first."""

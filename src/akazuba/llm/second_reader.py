@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from akazuba.errors import ModelError
 from akazuba.llm.facts import Words
-from akazuba.llm.model import Model
 from akazuba.llm.prompts import prompt
 from akazuba.records import Candidate, Finding
+
+if TYPE_CHECKING:
+    from akazuba.llm.model import Model
 
 READ = 5
 """Candidates that it chooses among."""

@@ -7,7 +7,7 @@ no harm; it may not suggest findings, read second or lead an interview.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from akazuba.errors import ArtefactError, ModelError
+from akazuba.llm.extract import Nearest, candidates
 from akazuba.llm.narrative import by_model, by_rules
-from akazuba.records import Assessment, Narrative, Value
+from akazuba.llm.second_reader import remark, second_reading
+from akazuba.records import Assessment, Finding, Narrative, Value
 
 if TYPE_CHECKING:
     from akazuba.llm.facts import Words
@@ -57,6 +59,25 @@ class Voice:
             return by_model(assessment, words, self.model)
         except ModelError as error:
             return by_rules(assessment, words, str(error))
+
+    def suggested(self, note: str, findings: Sequence[Finding], nearest: Nearest) -> tuple[Finding, ...]:
+        """Findings that the model sees in what nothing was understood of; none when it fails or may not."""
+        if self.model is None or not self.may("extract"):
+            return ()
+        try:
+            return candidates(note, findings, nearest, self.model)
+        except ModelError:
+            return ()
+
+    def remark(self, assessment: Assessment, words: Words) -> str | None:
+        """What the model, as a second reader, says of the ranking; None when it fails or may not."""
+        if self.model is None or not self.may("second_reader"):
+            return None
+        ranked, findings = assessment.differential or (), assessment.findings or ()
+        try:
+            return remark(ranked, second_reading(ranked, findings, self.model), words)
+        except ModelError:
+            return None
 
 
 SILENT = Voice()

@@ -95,7 +95,7 @@ class _Sentence:
         self.contexts = [Context() for _ in self.matches]
         self.triggers = triggers
         self.times = times
-        self._covered = {place for match in self.matches for place in range(match.first, match.last)}
+        self._covered = {place for match in self.matches for place in match.places}
 
     def read(self) -> None:
         scope = _Scope()
@@ -402,7 +402,7 @@ def read_contexts(
     tokens: Sequence[Token], matches: Sequence[Match], times: Sequence[Time], triggers: Triggers, roles: Roles
 ) -> list[Context]:
     """The context of every match, in the order of `matches` (which is the order of the note)."""
-    taken = {place for match in matches for place in range(match.first, match.last)}
+    taken = {place for match in matches for place in match.places}
     token_starts = [token.start for token in tokens]
     for time in times:
         taken.update(range(bisect_left(token_starts, time.start), bisect_left(token_starts, time.end)))

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from importlib import resources
 from itertools import pairwise
 
+from akazuba.language.scenes import english_scenes
 from akazuba.language.tokens import Gap, Token
 from akazuba.terminology import STOP_WORDS, WORD, Terminology, normalise, plain, stem
 
@@ -38,13 +39,21 @@ _PARTS = _UNORDERED - {"has", "have", "had"} | {"cannot", "cant", "denies", "den
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """ids: the findings that tokens[first:last] (last is exclusive) name; `words` of them carry it."""
+    """ids: the findings that tokens[first:last] (last is exclusive) name; `words` of them carry it.
+
+    scattered: the places of these words when others stand between them that are not its own.
+    """
 
     first: int
     last: int
     words: int
     ids: tuple[str, ...]
     inferred: bool = False
+    scattered: tuple[int, ...] = ()
+
+    @property
+    def places(self) -> Sequence[int]:
+        return self.scattered or range(self.first, self.last)
 
 
 class Lexicon:
@@ -154,9 +163,10 @@ class Matcher:
         self._lexicon = lexicon
         self._combinations = english_combinations()
         self._danger = english_danger_words()
+        self._scenes = english_scenes()
 
     def matches(self, tokens: Sequence[Token], topic: Lexicon | None = None) -> list[Match]:
-        """Findings in the order of the note, none inside another.
+        """Findings in the order of the note; only what a scene tells may lie across another.
 
         topic: phrases of what the note is about; they go before all others of the same words.
         """
@@ -169,13 +179,20 @@ class Matcher:
             chosen = _longest(candidates, tokens)
             chosen += self._shared_words(tokens, run, chosen)
             found += chosen
-            found += self._danger_words(tokens, run, chosen)
+        found += self._scene_matches(counted, found)
+        found += self._danger_words(tokens, found)
         named = [match for match in found if match.ids != (NOTHING,)]
         return sorted(named, key=lambda match: (match.first, match.last))
 
+    @property
+    def words_of_danger(self) -> frozenset[str]:
+        """Those of the scenes, and the stems of those of the list."""
+        return self._scenes.vocabulary | self._danger
+
     def knows_word(self, word_stem: str) -> bool:
-        """Whether a word of danger or of a combination has this stem."""
-        return word_stem in self._danger or self._combinations.knows_word(word_stem)
+        """Whether a word of danger, of a combination or of a scene has this stem."""
+        tables = (self._combinations, self._scenes)
+        return word_stem in self._danger or any(table.knows_word(word_stem) for table in tables)
 
     def _candidates(
         self, tokens: Sequence[Token], run: Sequence[int], topic: Lexicon | None
@@ -201,12 +218,28 @@ class Matcher:
             if pair := self._combinations.starting(tokens, run[begin : begin + WIDEST_COMBINATION]):
                 yield pair
 
-    def _danger_words(
-        self, tokens: Sequence[Token], run: Sequence[int], chosen: Sequence[Match]
-    ) -> Iterator[Match]:
-        covered = {place for match in chosen for place in range(match.first, match.last)}
-        for place in run:
-            if place not in covered and tokens[place].stem in self._danger:
+    def _scene_matches(self, tokens: Sequence[Token], found: Sequence[Match]) -> list[Match]:
+        """What scenes tell that no match of their words has told, or told more exactly."""
+        nothing = [frozenset(match.places) for match in found if match.ids == (NOTHING,)]
+        told: dict[int, list[str]] = {}
+        for match in found:
+            for place in match.places:
+                told.setdefault(place, []).extend(match.ids)
+        return [
+            Match(seen.places[0], seen.places[-1] + 1, len(seen.places), (seen.id,), True, seen.places)
+            for seen in self._scenes.find(tokens, nothing)
+            if not any(
+                seen.id in self._terminology.ancestors(id_)
+                for place in seen.places
+                for id_ in told.get(place, ())
+                if id_ != NOTHING
+            )
+        ]
+
+    def _danger_words(self, tokens: Sequence[Token], found: Sequence[Match]) -> Iterator[Match]:
+        covered = {place for match in found for place in match.places}
+        for place, token in enumerate(tokens):
+            if place not in covered and token.stem in self._danger:
                 yield Match(place, place + 1, 1, (DANGER_WORD,), inferred=True)
 
     def _any_order(self, tokens: Sequence[Token], places: Sequence[int]) -> tuple[str, ...]:

@@ -14,18 +14,19 @@ from akazuba.records import Case, Vitals
 
 _FILLER = (
     r"is|was|were|of|at|now|only|about|around|up to|down to|to|fell|dropped|counted|measured|recorded|today"
-    r"|here|home|clinic|more than|over|above|greater than|=|:|-|,|>|<|~|rate|level|the|reading|reads|a|time"
+    r"|here|home|clinic|more than|over|above|greater than|=|:|-|,|>|<|~|rate|level|the|reading|reads|says"
+    r"|shows|a|time"
 )
 _ABOVE = re.compile(r">|more than|over|above|greater than", re.IGNORECASE)
 _GAP = rf"(?:\s*(?:\([a-z0-9]{{1,6}}\)|{_FILLER})){{0,4}}\s*"
 _NUMBER = r"(\d{%d,3}(?:[.,]\d)?)(?=\b|[sc]\b)(?!\s*[/%%.,]\d|\+)"  # no part of a fraction, no "2+"
 _NAMES = {
     "temperature_c": r"temperature|temp|tmp|t|fever|febrile|axillary",
-    "heart_rate_bpm": r"heart ?rate|heart ?beat|pulse|hr|pr|p",
+    "heart_rate_bpm": r"heart ?rate|heart ?beat|heart (?:is )?(?:going|beating|racing)|pulse|hr|pr|p",
     "respiratory_rate_bpm": r"respiratory rate|resp(?:irations?)?|breathing|breaths?|rr|r\.r|resps",
     "spo2_percent": r"sp[o0]2|sa[o0]2|spo|o2 sats?|o2|sats?|oxygen saturation|oxygen|saturation|saturating"
     r"|pulse ox(?:imetry|imeter)?",
-    "glucose_mmol_l": r"rbs|fbs|grbs|glucose|blood sugar|sugar|rbg|bgl|cbg|bsl|glucometer",
+    "glucose_mmol_l": r"rbs|fbs|grbs|glucose|blood sugar|sugar|rbg|bgl|cbg|bsl|glucometer|machine|meter",
     "capillary_refill_s": r"crt|cap(?:illary|\.)? refill(?: time)?|capref|cft",
 }
 _SHORT = {"temperature_c": 2, "heart_rate_bpm": 2, "spo2_percent": 2}
@@ -131,7 +132,7 @@ def _read(name: str, match: re.Match[str]) -> float | None:
 def _glucose(word: str, value: float, written: str, after: str) -> float | None:
     if value > MG_PER_DL_FROM or _MG_PER_DL.match(after):
         return round(value / MG_PER_DL_A_MMOL_L, 1)
-    counts = word in {"sugar", "glucose"} and written.isdigit() and not _MMOL.match(after)
+    counts = word in {"sugar", "glucose", "machine", "meter"} and written.isdigit() and not _MMOL.match(after)
     return None if counts else value  # "sugar 2 spoons"
 
 

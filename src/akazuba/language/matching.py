@@ -13,7 +13,7 @@ A number of ten or more is "many" where a phrase asks for many ("took 20 tablets
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from importlib import resources
 from itertools import pairwise
@@ -219,22 +219,24 @@ class Matcher:
                 yield pair
 
     def _scene_matches(self, tokens: Sequence[Token], found: Sequence[Match]) -> list[Match]:
-        """What scenes tell that no match of their words has told, or told more exactly."""
+        """What scenes tell, unless a phrase holds all their words and more or tells the same more exactly."""
         nothing = [frozenset(match.places) for match in found if match.ids == (NOTHING,)]
-        told: dict[int, list[str]] = {}
-        for match in found:
-            for place in match.places:
-                told.setdefault(place, []).extend(match.ids)
-        return [
-            Match(seen.places[0], seen.places[-1] + 1, len(seen.places), (seen.id,), True, seen.places)
-            for seen in self._scenes.find(tokens, nothing)
-            if not any(
-                seen.id in self._terminology.ancestors(id_)
-                for place in seen.places
-                for id_ in told.get(place, ())
-                if id_ != NOTHING
-            )
-        ]
+        matches = []
+        for seen in self._scenes.find(tokens, nothing):
+            places = frozenset(seen.places)
+            told = [match for match in found if not places.isdisjoint(match.places)]
+            if not any(self._tells(match, seen.id, places) for match in told):
+                first, last = seen.places[0], seen.places[-1] + 1
+                matches.append(Match(first, last, len(places), (seen.id,), True, seen.places))
+        return matches
+
+    def _tells(self, match: Match, id_: str, places: Set[int]) -> bool:
+        """Whether a phrase makes a scene needless."""
+        if match.ids == (NOTHING,):
+            return False
+        if not match.inferred and match.words > len(places) and places <= frozenset(match.places):
+            return True
+        return any(id_ in self._terminology.ancestors(known) for known in match.ids)
 
     def _danger_words(self, tokens: Sequence[Token], found: Sequence[Match]) -> Iterator[Match]:
         covered = {place for match in found for place in match.places}

@@ -203,7 +203,9 @@ class _Sentence:
         led_by = next(
             (earlier for earlier in reversed(before) if earlier not in {"his", "her", "the", "my"}), ""
         )
-        if led_by in self.roles.companion or self._is_object(place, led_by):
+        if led_by in self.roles.companion or led_by in self.roles.acts or self._is_object(place, led_by):
+            return False
+        if self._speaks(place):
             return False
         if self._acts(place, after):
             return False
@@ -215,6 +217,13 @@ class _Sentence:
         tells = not self.roles.tells.isdisjoint(after)
         self._told = self._told or tells
         return not tells
+
+    def _speaks(self, place: int) -> bool:
+        """Whether what a relative says follows: "Mother: he sleeps all day", not "Mother: diabetes"."""
+        if place + 1 == self.end or self.tokens[place + 1].gap is not Gap.SOFT:
+            return False
+        word = self.tokens[place + 1].word
+        return word in {"his", "her", "my", "the"} or word in self.roles.pronoun | self.roles.patient
 
     def _acts(self, place: int, after: Sequence[str]) -> bool:
         """Whether a relative did it to the patient: "husband beat her", not "husband was beaten"."""

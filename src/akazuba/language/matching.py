@@ -65,10 +65,12 @@ class Lexicon:
         self._beginnings: set[str] = set()
         self._reordered: dict[str, tuple[str, ...]] = {}
         self._words: set[str] = set()
+        shared: dict[str, tuple[str, ...]] = {}
         for line in table.splitlines()[1:]:
             phrase, _, cell = line.partition("\t")
-            ids = tuple(sys.intern(term) for term in cell.split("|"))
-            key = normalise(phrase)
+            if cell not in shared:
+                shared[cell] = tuple(sys.intern(term) for term in cell.split("|"))
+            ids, key = shared[cell], normalise(phrase)
             if self._ids.setdefault(key, ids) != ids:
                 self._exact[exact_form(phrase)] = ids
             stems = key.split(" ")
@@ -76,7 +78,8 @@ class Lexicon:
             for length in range(1, len(stems)):
                 self._beginnings.add(" ".join(stems[:length]))
             if 2 <= len(stems) <= 3 and ids != (NOTHING,):  # "head cold" is nothing, "cold head" may be
-                self._reordered.setdefault(" ".join(sorted(stems)), ids)
+                in_order = " ".join(sorted(stems))
+                self._reordered.setdefault(key if key == in_order else in_order, ids)
 
     def ids(self, key: str, exact: str) -> tuple[str, ...] | None:
         """Ids of a phrase; empty when a longer phrase begins so, None when none does."""

@@ -11,6 +11,7 @@ lexicon calls nothing ("blood pressure").
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from importlib import resources
@@ -116,9 +117,9 @@ class Scenes:
             key = f"{_key(first)} {_key(second)}" if second else _key(first)
             table = self._pairs if second else self._words
             if number not in table.get(key, ()):
-                table[key] = (*table.get(key, ()), number)
-            self._openings.update({_key(first)} if second else ())
-            single |= {first, second} - {""}
+                table[sys.intern(key)] = (*table.get(key, ()), number)
+            self._openings.update({sys.intern(_key(first))} if second else ())
+            single |= {sys.intern(part) for part in (first, second) if part}
         return single
 
     def _in_sentence(self, tokens: Sequence[Token], begin: int, end: int) -> Iterator[Seen]:

@@ -54,8 +54,8 @@ _BLOOD_PRESSURE = re.compile(
     re.IGNORECASE,
 )
 _SYSTOLIC = re.compile(
-    rf"(?<!\w)(?:(?:bp|b/p|blood pressure){_GAP}(?:systolic{_GAP})?|sbp{_GAP}|systolic{_GAP})"
-    r"(\d{2,3})\b(?!\s*(?:/\s*\d|over|[.,]\d|%))",
+    rf"(?<!\w)(?:(?:bp|b/p|(?:blood|top|upper) pressure){_GAP}(?:systolic{_GAP})?|sbp{_GAP}|systolic{_GAP})"
+    r"(\d{2,3})\b(?!\s*(?:/\s*\d|over\s*\d|[.,]\d|%))",
     re.IGNORECASE,
 )
 _COMA_PARTS = re.compile(r"\be\s?([1-4])\s?,?\s?v\s?([1-5])\s?,?\s?m\s?([1-6])\b", re.IGNORECASE)

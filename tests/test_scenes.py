@@ -1,5 +1,8 @@
 """What several words of a sentence say together, slips of the pen, and times that lie far back."""
 
+from importlib import resources
+from itertools import pairwise
+
 import pytest
 
 from akazuba.language.reader import Reader
@@ -113,3 +116,44 @@ def test_a_year_or_an_age_puts_an_event_into_the_past(reader: Reader, when: str)
 
 def test_what_has_gone_dark_has_not_gone(reader: Reader) -> None:
     assert STRIDOR in present(reader, "Stridor since noon and the mouth has gone dark.")
+
+
+@pytest.mark.parametrize(
+    ("note", "whose"),
+    [
+        ("Mother: he hardly opens his eyes.", "patient"),
+        ("Mother: asthma.", "family"),
+        ("Convulsing in his mother's arms.", "patient"),
+        ("Assaulted his mother and is aggressive.", "patient"),
+        ("Mother hears stridor when he pulls air in.", "patient"),
+    ],
+)
+def test_a_relative_who_tells_holds_or_is_attacked_is_not_the_one_who_is_ill(
+    reader: Reader, note: str, whose: str
+) -> None:
+    assert {finding.subject for finding in reader.read(note, "en").findings} == {whose}
+
+
+def test_nobody_denies(reader: Reader) -> None:
+    assert TRAUMA not in present(reader, "Nobody hit her with a car.")
+
+
+def test_a_longer_phrase_silences_a_scene_of_its_words(reader: Reader) -> None:
+    assert present(reader, "burning pain upper belly") == {"HP:0410019"}
+
+
+def test_the_table_of_scenes_is_sound(terminology: Terminology) -> None:
+    table = resources.files("akazuba.language").joinpath("scenes_en.tsv").read_text(encoding="utf-8")
+    rows = [line.split("\t") for line in table.splitlines()[1:]]
+    groups = {name for name, *_ in rows if name.startswith("@")}
+    for name, reach, commas, cell in rows:
+        words = [word.lstrip(">!") for part in cell.split(" + ") for word in part.split(" ")]
+        assert all(word in groups or all(part.isalnum() for part in word.split("_")) for word in words), cell
+        assert all(word.count("_") <= 1 for word in words if word not in groups), cell
+        if name not in groups:
+            assert terminology.canonical(name) == name
+            assert commas in {"part", "list"}
+            assert 1 <= int(reach) <= 14
+            assert not cell.startswith((">", "!")), cell
+    kinds = [name in groups for name, *_ in rows]
+    assert all(first or not second for first, second in pairwise(kinds)), "groups come first"

@@ -27,6 +27,8 @@ from akazuba.language.triggers import Roles, Trigger, Triggers
 LONGEST_SENTENCE = 150  # words
 _BRINGS = frozenset({"bring", "brings", "bringing", "brought", "carries", "carried"})
 """Who is brought is the patient: "a woman brings her daughter because of a rash"."""
+_HELD_BY = frozenset({"of", "arms", "lap", "back", "breast", "milk"})
+"""Words behind a relative who is not the one who is ill: "shaking in his mother's arms"."""
 
 DOUBT_ENDS = frozenset({"or", "nor", "and"})
 Subject = Literal["patient", "family", "other"]
@@ -198,7 +200,7 @@ class _Sentence:
         brought = any(token.word in _BRINGS for token in self.tokens[self.begin : place])
         own_child = word in {"son", "daughter"} and (self._told or brought or "my" in before[-2:])
         expecting = bool(before) and before[-1] in self.roles.expecting and "born" not in before
-        if own_child or expecting or (after and after[0] == "of"):
+        if own_child or expecting or (after and after[0] in _HELD_BY):
             return False
         led_by = next(
             (earlier for earlier in reversed(before) if earlier not in {"his", "her", "the", "my"}), ""

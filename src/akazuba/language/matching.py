@@ -150,8 +150,7 @@ def english_combinations() -> Combinations:
 
 
 def english_danger_words() -> frozenset[str]:
-    """Stems."""
-    return frozenset(map(stem, _data("danger_words_en.txt").split()))
+    return frozenset(_data("danger_words_en.txt").split())
 
 
 def _data(name: str) -> str:
@@ -165,7 +164,7 @@ class Matcher:
         self._terminology = terminology
         self._lexicon = lexicon
         self._combinations = english_combinations()
-        self._danger = english_danger_words()
+        self._danger = frozenset(map(stem, english_danger_words()))
         self._scenes = english_scenes()
 
     def matches(self, tokens: Sequence[Token], topic: Lexicon | None = None) -> list[Match]:
@@ -189,8 +188,8 @@ class Matcher:
 
     @property
     def words_of_danger(self) -> frozenset[str]:
-        """Those of the scenes, and the stems of those of the list."""
-        return self._scenes.vocabulary | self._danger
+        """Those of the scenes and of the list, as they are spelled."""
+        return self._scenes.vocabulary | english_danger_words()
 
     def knows_word(self, word_stem: str) -> bool:
         """Whether a word of danger, of a combination or of a scene has this stem."""

@@ -26,7 +26,7 @@ _NAMES = {
     "respiratory_rate_bpm": r"respiratory rate|resp(?:irations?)?|breathing|breaths?|rr|r\.r|resps",
     "spo2_percent": r"sp[o0]2|sa[o0]2|spo|o2 sats?|o2|sats?|oxygen saturation|oxygen|saturation|saturating"
     r"|pulse ox(?:imetry|imeter)?",
-    "glucose_mmol_l": r"rbs|fbs|grbs|glucose|blood sugar|sugar|rbg|bgl|cbg|bsl|glucometer|machine|meter",
+    "glucose_mmol_l": r"rbs|fbs|grbs|glucose|blood sugar|sugar|rbg|bgl|cbg|bsl|glucometer|machine|meter|finger ?prick",
     "capillary_refill_s": r"crt|cap(?:illary|\.)? refill(?: time)?|capref|cft",
 }
 _SHORT = {"temperature_c": 2, "heart_rate_bpm": 2, "spo2_percent": 2}
@@ -53,6 +53,10 @@ _BLOOD_PRESSURE = re.compile(
     rf"(?<!\w)(?:bp|b/p|b\.p\.?|blood pressure|pressure){_GAP}(\d{{2,3}})\s*(?:/|over)\s*(\d{{2,3}})\b",
     re.IGNORECASE,
 )
+_PRESSURE_LATER = re.compile(
+    r"(?<!\w)(?:bp|b/p|blood pressure)\b[^\d.;]{0,40}(\d{3})\s*(?:/|over)\s*(\d{2,3})\b", re.IGNORECASE
+)
+"""With other words between: "BP checked three times 166/114"."""
 _SYSTOLIC = re.compile(
     rf"(?<!\w)(?:(?:bp|b/p|(?:blood|top|upper) pressure){_GAP}(?:systolic{_GAP})?|sbp{_GAP}|systolic{_GAP})"
     r"(\d{2,3})\b(?!\s*(?:/\s*\d|over\s*\d|[.,]\d|%))",
@@ -96,7 +100,7 @@ def with_noted_vitals(case: Case) -> Case:
     for name, pattern in _AFTER.items():
         if name not in found and (after := pattern.search(case.note)):
             found[name] = float(after[1].replace(",", "."))
-    if both := _BLOOD_PRESSURE.search(case.note):
+    if both := _BLOOD_PRESSURE.search(case.note) or _PRESSURE_LATER.search(case.note):
         found |= {"systolic_mmhg": float(both[1]), "diastolic_mmhg": float(both[2])}
     elif systolic := _SYSTOLIC.search(case.note):
         found["systolic_mmhg"] = float(systolic[1])
@@ -132,7 +136,11 @@ def _read(name: str, match: re.Match[str]) -> float | None:
 def _glucose(word: str, value: float, written: str, after: str) -> float | None:
     if value > MG_PER_DL_FROM or _MG_PER_DL.match(after):
         return round(value / MG_PER_DL_A_MMOL_L, 1)
-    counts = word in {"sugar", "glucose", "machine", "meter"} and written.isdigit() and not _MMOL.match(after)
+    counts = (
+        word in {"sugar", "glucose", "machine", "meter", "finger"}
+        and written.isdigit()
+        and not _MMOL.match(after)
+    )
     return None if counts else value  # "sugar 2 spoons"
 
 

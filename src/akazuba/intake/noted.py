@@ -26,7 +26,8 @@ _NAMES = {
     "respiratory_rate_bpm": r"respiratory rate|resp(?:irations?)?|breathing|breaths?|rr|r\.r|resps",
     "spo2_percent": r"sp[o0]2|sa[o0]2|spo|o2 sats?|o2|sats?|oxygen saturation|oxygen|saturation|saturating"
     r"|pulse ox(?:imetry|imeter)?",
-    "glucose_mmol_l": r"rbs|fbs|grbs|glucose|blood sugar|sugar|rbg|bgl|cbg|bsl|glucometer|machine|meter|finger ?prick",
+    "glucose_mmol_l": r"rbs|fbs|grbs|glucose|blood sugar|sugar|rbg|bgl|cbg|bsl|glucometer|machine|meter"
+    r"|finger ?prick",
     "capillary_refill_s": r"crt|cap(?:illary|\.)? refill(?: time)?|capref|cft",
 }
 _SHORT = {"temperature_c": 2, "heart_rate_bpm": 2, "spo2_percent": 2}

@@ -70,3 +70,23 @@ def test_a_number_in_the_note_raises_the_urgency(box: Box) -> None:  # noqa: F81
 def test_a_fever_that_was_measured_is_among_the_findings(box: Box) -> None:  # noqa: F811
     answer = assess(box, line_of({"id": "c", "note": "cough, T 39.5", "patient": {"age_years": 40}}))
     assert "HP:0001945" in {finding.id for finding in answer.findings or () if finding.present}
+
+
+@pytest.mark.parametrize(
+    ("note", "name", "value"),
+    [
+        ("BP checked three times 166/114", "systolic_mmhg", 166.0),
+        ("BP at clinic was 172/112", "diastolic_mmhg", 112.0),
+        ("pulse counted 162", "heart_rate_bpm", 162.0),
+        ("heart is going at 170", "heart_rate_bpm", 170.0),
+        ("sugar is down to 2.4", "glucose_mmol_l", 2.4),
+        ("machine says 2.2", "glucose_mmol_l", 2.2),
+        ("cap refill more than 3 s", "capillary_refill_s", 4.0),
+        ("gcs E1V2M4", "consciousness", "pain"),
+        ("machine took 2 fingers", "glucose_mmol_l", None),
+    ],
+)
+def test_numbers_are_found_behind_the_words_that_lead_to_them(
+    note: str, name: str, value: float | str | None
+) -> None:
+    assert getattr(with_noted_vitals(Case("c", note=note)).vitals, name) == value

@@ -12,17 +12,23 @@ import msgspec
 from akazuba.intake.slips import fahrenheit_to_celsius
 from akazuba.records import Case, Vitals
 
-_FILLER = r"is|was|were|of|at|now|only|about|up to|=|:|-|,|>|<|~|rate|level|the|reading|reads|a|time"
+_FILLER = (
+    r"is|was|were|of|at|now|only|about|around|up to|down to|to|fell|dropped|counted|measured|recorded|today"
+    r"|here|home|clinic|more than|over|above|greater than|=|:|-|,|>|<|~|rate|level|the|reading|reads|says"
+    r"|shows|a|time"
+)
+_ABOVE = re.compile(r">|more than|over|above|greater than", re.IGNORECASE)
 _GAP = rf"(?:\s*(?:\([a-z0-9]{{1,6}}\)|{_FILLER})){{0,4}}\s*"
 _NUMBER = r"(\d{%d,3}(?:[.,]\d)?)(?=\b|[sc]\b)(?!\s*[/%%.,]\d|\+)"  # no part of a fraction, no "2+"
 _NAMES = {
     "temperature_c": r"temperature|temp|tmp|t|fever|febrile|axillary",
-    "heart_rate_bpm": r"heart ?rate|heart ?beat|pulse|hr|pr|p",
+    "heart_rate_bpm": r"heart ?rate|heart ?beat|heart (?:is )?(?:going|beating|racing)|pulse|hr|pr|p",
     "respiratory_rate_bpm": r"respiratory rate|resp(?:irations?)?|breathing|breaths?|rr|r\.r|resps",
     "spo2_percent": r"sp[o0]2|sa[o0]2|spo|o2 sats?|o2|sats?|oxygen saturation|oxygen|saturation|saturating"
     r"|pulse ox(?:imetry|imeter)?",
-    "glucose_mmol_l": r"rbs|fbs|grbs|glucose|blood sugar|sugar|rbg|bgl|cbg|glucometer",
-    "capillary_refill_s": r"crt|cap(?:illary)? refill|capref|cft",
+    "glucose_mmol_l": r"rbs|fbs|grbs|glucose|blood sugar|sugar|rbg|bgl|cbg|bsl|glucometer|machine|meter"
+    r"|finger ?prick",
+    "capillary_refill_s": r"crt|cap(?:illary|\.)? refill(?: time)?|capref|cft",
 }
 _SHORT = {"temperature_c": 2, "heart_rate_bpm": 2, "spo2_percent": 2}
 """The fewest digits that are read, where one digit would more often be something else."""
@@ -45,13 +51,19 @@ _AFTER = {
 _MMOL = re.compile(r"\s*mmol", re.IGNORECASE)
 _MG_PER_DL = re.compile(r"\s*mg", re.IGNORECASE)
 _BLOOD_PRESSURE = re.compile(
-    rf"(?<!\w)(?:bp|b/p|b\.p\.?|blood pressure){_GAP}(\d{{2,3}})\s*(?:/|over)\s*(\d{{2,3}})\b", re.IGNORECASE
-)
-_SYSTOLIC = re.compile(
-    rf"(?<!\w)(?:(?:bp|b/p|blood pressure){_GAP}(?:systolic{_GAP})?|sbp{_GAP}|systolic{_GAP})"
-    r"(\d{2,3})\b(?!\s*(?:/\s*\d|over|[.,]\d|%))",
+    rf"(?<!\w)(?:bp|b/p|b\.p\.?|blood pressure|pressure){_GAP}(\d{{2,3}})\s*(?:/|over)\s*(\d{{2,3}})\b",
     re.IGNORECASE,
 )
+_PRESSURE_LATER = re.compile(
+    r"(?<!\w)(?:bp|b/p|blood pressure)\b[^\d.;]{0,40}(\d{3})\s*(?:/|over)\s*(\d{2,3})\b", re.IGNORECASE
+)
+"""With other words between: "BP checked three times 166/114"."""
+_SYSTOLIC = re.compile(
+    rf"(?<!\w)(?:(?:bp|b/p|(?:blood|top|upper) pressure){_GAP}(?:systolic{_GAP})?|sbp{_GAP}|systolic{_GAP})"
+    r"(\d{2,3})\b(?!\s*(?:/\s*\d|over\s*\d|[.,]\d|%))",
+    re.IGNORECASE,
+)
+_COMA_PARTS = re.compile(r"\be\s?([1-4])\s?,?\s?v\s?([1-5])\s?,?\s?m\s?([1-6])\b", re.IGNORECASE)
 _COMA_SCALE = re.compile(
     rf"\b(?:gcs|glasgow(?: coma)?(?: scale| score)?){_GAP}(\d{{1,2}})(?:\s*/\s*15)?\b", re.IGNORECASE
 )
@@ -89,7 +101,7 @@ def with_noted_vitals(case: Case) -> Case:
     for name, pattern in _AFTER.items():
         if name not in found and (after := pattern.search(case.note)):
             found[name] = float(after[1].replace(",", "."))
-    if both := _BLOOD_PRESSURE.search(case.note):
+    if both := _BLOOD_PRESSURE.search(case.note) or _PRESSURE_LATER.search(case.note):
         found |= {"systolic_mmhg": float(both[1]), "diastolic_mmhg": float(both[2])}
     elif systolic := _SYSTOLIC.search(case.note):
         found["systolic_mmhg"] = float(systolic[1])
@@ -114,16 +126,22 @@ def _read(name: str, match: re.Match[str]) -> float | None:
         value = _celsius(value)
         return None if word in {"fever", "febrile", "axillary", "t"} and not 30 <= value < 45 else value
     if name == "glucose_mmol_l":
-        return _glucose(word, value, after)
+        return _glucose(word, value, match[1], after)
     if name == "capillary_refill_s":
-        return None if "<" in match[0] else value + (">" in match[0])  # ">3 s" is 4 in whole seconds
+        return (
+            None if "<" in match[0] else value + bool(_ABOVE.search(match[0]))
+        )  # ">3 s" is 4 in whole seconds
     return None if value < _LEAST.get(word, 0) else value
 
 
-def _glucose(word: str, value: float, after: str) -> float | None:
+def _glucose(word: str, value: float, written: str, after: str) -> float | None:
     if value > MG_PER_DL_FROM or _MG_PER_DL.match(after):
         return round(value / MG_PER_DL_A_MMOL_L, 1)
-    counts = word in {"sugar", "glucose"} and value == int(value) and not _MMOL.match(after)
+    counts = (
+        word in {"sugar", "glucose", "machine", "meter", "finger"}
+        and written.isdigit()
+        and not _MMOL.match(after)
+    )
     return None if counts else value  # "sugar 2 spoons"
 
 
@@ -135,7 +153,11 @@ def _consciousness(note: str) -> str:
     if match := _AVPU.search(note):
         letter = (match[1] or match[2])[0].lower()
         return _LEVELS[letter]
-    if (match := _COMA_SCALE.search(note)) and 3 <= (score := int(match[1])) < 15:
+    if match := _COMA_PARTS.search(note):
+        score = sum(map(int, match.groups()))
+    else:
+        score = int(match[1]) if (match := _COMA_SCALE.search(note)) else 0
+    if 3 <= score < 15:
         return (
             "unresponsive" if score == 3 else "pain" if score <= 8 else "voice" if score <= 12 else "confused"
         )

@@ -27,6 +27,8 @@ from akazuba.language.triggers import Roles, Trigger, Triggers
 LONGEST_SENTENCE = 150  # words
 _BRINGS = frozenset({"bring", "brings", "bringing", "brought", "carries", "carried"})
 """Who is brought is the patient: "a woman brings her daughter because of a rash"."""
+_HELD_BY = frozenset({"of", "arms", "lap", "back", "breast", "milk"})
+"""Words behind a relative who is not the one who is ill: "shaking in his mother's arms"."""
 
 DOUBT_ENDS = frozenset({"or", "nor", "and"})
 Subject = Literal["patient", "family", "other"]
@@ -95,7 +97,7 @@ class _Sentence:
         self.contexts = [Context() for _ in self.matches]
         self.triggers = triggers
         self.times = times
-        self._covered = {place for match in self.matches for place in range(match.first, match.last)}
+        self._covered = {place for match in self.matches for place in match.places}
 
     def read(self) -> None:
         scope = _Scope()
@@ -198,12 +200,14 @@ class _Sentence:
         brought = any(token.word in _BRINGS for token in self.tokens[self.begin : place])
         own_child = word in {"son", "daughter"} and (self._told or brought or "my" in before[-2:])
         expecting = bool(before) and before[-1] in self.roles.expecting and "born" not in before
-        if own_child or expecting or (after and after[0] == "of"):
+        if own_child or expecting or (after and after[0] in _HELD_BY):
             return False
         led_by = next(
             (earlier for earlier in reversed(before) if earlier not in {"his", "her", "the", "my"}), ""
         )
-        if led_by in self.roles.companion or self._is_object(place, led_by):
+        if led_by in self.roles.companion or led_by in self.roles.acts or self._is_object(place, led_by):
+            return False
+        if self._speaks(place):
             return False
         if self._acts(place, after):
             return False
@@ -215,6 +219,13 @@ class _Sentence:
         tells = not self.roles.tells.isdisjoint(after)
         self._told = self._told or tells
         return not tells
+
+    def _speaks(self, place: int) -> bool:
+        """Whether what a relative says follows: "Mother: he sleeps all day", not "Mother: diabetes"."""
+        if place + 1 == self.end or self.tokens[place + 1].gap is not Gap.SOFT:
+            return False
+        word = self.tokens[place + 1].word
+        return word in {"his", "her", "my", "the"} or word in self.roles.pronoun | self.roles.patient
 
     def _acts(self, place: int, after: Sequence[str]) -> bool:
         """Whether a relative did it to the patient: "husband beat her", not "husband was beaten"."""
@@ -402,7 +413,7 @@ def read_contexts(
     tokens: Sequence[Token], matches: Sequence[Match], times: Sequence[Time], triggers: Triggers, roles: Roles
 ) -> list[Context]:
     """The context of every match, in the order of `matches` (which is the order of the note)."""
-    taken = {place for match in matches for place in range(match.first, match.last)}
+    taken = {place for match in matches for place in match.places}
     token_starts = [token.start for token in tokens]
     for time in times:
         taken.update(range(bisect_left(token_starts, time.start), bisect_left(token_starts, time.end)))

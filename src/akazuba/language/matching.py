@@ -13,11 +13,12 @@ A number of ten or more is "many" where a phrase asks for many ("took 20 tablets
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from importlib import resources
 from itertools import pairwise
 
+from akazuba.language.scenes import english_scenes
 from akazuba.language.tokens import Gap, Token
 from akazuba.terminology import STOP_WORDS, WORD, Terminology, normalise, plain, stem
 
@@ -38,13 +39,21 @@ _PARTS = _UNORDERED - {"has", "have", "had"} | {"cannot", "cant", "denies", "den
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """ids: the findings that tokens[first:last] (last is exclusive) name; `words` of them carry it."""
+    """ids: the findings that tokens[first:last] (last is exclusive) name; `words` of them carry it.
+
+    scattered: the places of these words when others stand between them that are not its own.
+    """
 
     first: int
     last: int
     words: int
     ids: tuple[str, ...]
     inferred: bool = False
+    scattered: tuple[int, ...] = ()
+
+    @property
+    def places(self) -> Sequence[int]:
+        return self.scattered or range(self.first, self.last)
 
 
 class Lexicon:
@@ -56,10 +65,12 @@ class Lexicon:
         self._beginnings: set[str] = set()
         self._reordered: dict[str, tuple[str, ...]] = {}
         self._words: set[str] = set()
+        shared: dict[str, tuple[str, ...]] = {}
         for line in table.splitlines()[1:]:
             phrase, _, cell = line.partition("\t")
-            ids = tuple(sys.intern(term) for term in cell.split("|"))
-            key = normalise(phrase)
+            if cell not in shared:
+                shared[cell] = tuple(sys.intern(term) for term in cell.split("|"))
+            ids, key = shared[cell], normalise(phrase)
             if self._ids.setdefault(key, ids) != ids:
                 self._exact[exact_form(phrase)] = ids
             stems = key.split(" ")
@@ -67,7 +78,8 @@ class Lexicon:
             for length in range(1, len(stems)):
                 self._beginnings.add(" ".join(stems[:length]))
             if 2 <= len(stems) <= 3 and ids != (NOTHING,):  # "head cold" is nothing, "cold head" may be
-                self._reordered.setdefault(" ".join(sorted(stems)), ids)
+                in_order = " ".join(sorted(stems))
+                self._reordered.setdefault(key if key == in_order else in_order, ids)
 
     def ids(self, key: str, exact: str) -> tuple[str, ...] | None:
         """Ids of a phrase; empty when a longer phrase begins so, None when none does."""
@@ -143,8 +155,7 @@ def english_combinations() -> Combinations:
 
 
 def english_danger_words() -> frozenset[str]:
-    """Stems."""
-    return frozenset(map(stem, _data("danger_words_en.txt").split()))
+    return frozenset(_data("danger_words_en.txt").split())
 
 
 def _data(name: str) -> str:
@@ -158,10 +169,11 @@ class Matcher:
         self._terminology = terminology
         self._lexicon = lexicon
         self._combinations = english_combinations()
-        self._danger = english_danger_words()
+        self._danger = frozenset(map(stem, english_danger_words()))
+        self._scenes = english_scenes()
 
     def matches(self, tokens: Sequence[Token], topic: Lexicon | None = None) -> list[Match]:
-        """Findings in the order of the note, none inside another.
+        """Findings in the order of the note; only what a scene tells may lie across another.
 
         topic: phrases of what the note is about; they go before all others of the same words.
         """
@@ -174,13 +186,20 @@ class Matcher:
             chosen = _longest(candidates, tokens)
             chosen += self._shared_words(tokens, run, chosen)
             found += chosen
-            found += self._danger_words(tokens, run, chosen)
+        found += self._scene_matches(counted, found)
+        found += self._danger_words(tokens, found)
         named = [match for match in found if match.ids != (NOTHING,)]
         return sorted(named, key=lambda match: (match.first, match.last))
 
+    @property
+    def words_of_danger(self) -> frozenset[str]:
+        """Those of the scenes and of the list, as they are spelled."""
+        return self._scenes.vocabulary | english_danger_words()
+
     def knows_word(self, word_stem: str) -> bool:
-        """Whether a word of danger or of a combination has this stem."""
-        return word_stem in self._danger or self._combinations.knows_word(word_stem)
+        """Whether a word of danger, of a combination or of a scene has this stem."""
+        tables = (self._combinations, self._scenes)
+        return word_stem in self._danger or any(table.knows_word(word_stem) for table in tables)
 
     def _candidates(
         self, tokens: Sequence[Token], run: Sequence[int], topic: Lexicon | None
@@ -206,12 +225,30 @@ class Matcher:
             if pair := self._combinations.starting(tokens, run[begin : begin + WIDEST_COMBINATION]):
                 yield pair
 
-    def _danger_words(
-        self, tokens: Sequence[Token], run: Sequence[int], chosen: Sequence[Match]
-    ) -> Iterator[Match]:
-        covered = {place for match in chosen for place in range(match.first, match.last)}
-        for place in run:
-            if place not in covered and tokens[place].stem in self._danger:
+    def _scene_matches(self, tokens: Sequence[Token], found: Sequence[Match]) -> list[Match]:
+        """What scenes tell, unless a phrase holds all their words and more or tells the same more exactly."""
+        nothing = [frozenset(match.places) for match in found if match.ids == (NOTHING,)]
+        matches = []
+        for seen in self._scenes.find(tokens, nothing):
+            places = frozenset(seen.places)
+            told = [match for match in found if not places.isdisjoint(match.places)]
+            if not any(self._tells(match, seen.id, places) for match in told):
+                first, last = seen.places[0], seen.places[-1] + 1
+                matches.append(Match(first, last, len(places), (seen.id,), True, seen.places))
+        return matches
+
+    def _tells(self, match: Match, id_: str, places: Set[int]) -> bool:
+        """Whether a phrase makes a scene needless."""
+        if match.ids == (NOTHING,):
+            return False
+        if not match.inferred and match.words > len(places) and places <= frozenset(match.places):
+            return True
+        return any(id_ in self._terminology.ancestors(known) for known in match.ids)
+
+    def _danger_words(self, tokens: Sequence[Token], found: Sequence[Match]) -> Iterator[Match]:
+        covered = {place for match in found for place in match.places}
+        for place, token in enumerate(tokens):
+            if place not in covered and token.stem in self._danger:
                 yield Match(place, place + 1, 1, (DANGER_WORD,), inferred=True)
 
     def _any_order(self, tokens: Sequence[Token], places: Sequence[int]) -> tuple[str, ...]:

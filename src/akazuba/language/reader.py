@@ -12,6 +12,7 @@ from akazuba.language.matching import DANGER_WORD, Match, Matcher, english_lesio
 from akazuba.language.times import english_durations, find_times
 from akazuba.language.tokens import Gap, Token, tokenise
 from akazuba.language.triggers import english_roles, english_triggers
+from akazuba.language.typos import Spelling
 from akazuba.records import Finding, NoteReading
 from akazuba.terminology import Terminology
 
@@ -69,6 +70,7 @@ class Reader:
         self._terminology = terminology
         self._lexicon = english_lexicon()
         self._matcher = Matcher(terminology, self._lexicon)
+        self._spelling = Spelling(self._matcher.words_of_danger)
         self._lesion_words = english_lesion_words()
         self._triggers, self._roles = english_triggers(), english_roles()
         self._common = common_words()
@@ -85,7 +87,7 @@ class Reader:
         if language not in {"en", "eng"}:
             why = f'the note is in language "{language}"; this version reads English only'
             return NoteReading((), understood=False, why=why)
-        tokens = tokenise(note)
+        tokens = self._spelling.corrected(tokenise(note), self._common, self._knows_word)
         if why_not := why_not_english(note, tokens, self._common, self._knows_word):
             return NoteReading((), understood=False, why=why_not)
         matches = self._matcher.matches(tokens)

@@ -34,6 +34,10 @@ _SINCE = re.compile(
     r"(?P<when>today|this\smorning|morning|this\safternoon|tonight|last\snight|yesterday|last\sweek|last\smonth"
     r"|last\syear)\b"
 )
+_LONG_AGO = re.compile(
+    r"\bin\s(?:19|20)\d\d\b|\bat\s(?:the\s)?age\s(?:of\s)?\d{1,2}\b|\bat\s\d{1,2}\s(?:years|months)\sof\sage\b"
+)
+"""A year or an age at which something happened: "heart attack in 2015", "broke her leg at age 10"."""
 _WHEN = {"today": 0.0, "this morning": 0.0, "morning": 0.0, "this afternoon": 0.0, "tonight": 0.0}
 _WHEN |= {"last night": 1.0, "yesterday": 1.0, "last week": 7.0, "last month": _MONTH, "last year": _YEAR}
 _NOT_AFTER = re.compile(r"[\s-]*(?:old|of age|pregnan|gestation|amenorr|post|after|per\b|each|apart|later)")
@@ -114,6 +118,8 @@ def _anchors(text: str) -> list[Time]:
         if lead or (_WHEN[when] <= 1 and when != "morning"):
             marked = lead is not None
             found.append(Time(match.start(), match.end(), _WHEN[when], marked, onward=False, past=False))
+    long_ago = _LONG_AGO.finditer(text)
+    found += [Time(*match.span(), _YEAR, marked=True, onward=False, past=True) for match in long_ago]
     return found
 
 

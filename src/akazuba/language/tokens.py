@@ -41,6 +41,7 @@ class Token:
 _TOKEN = re.compile(
     r"""
     [+\-−]ve\b                              # +ve, -ve
+  | \+{2,}                                 # ++, severely
   | \(\s?[+\-−]\s?\)                        # (+), (-)
   | (?:(?<=\s)|^)\?(?=\s?[^\W_])            # ?malaria
   | [A-Za-z](?:/[A-Za-z])+\b                # c/o, h/o, r/o
@@ -61,7 +62,9 @@ def tokenise(note: str) -> list[Token]:
     gap = Gap.NONE
     for match, following in zip(matches, [*starts[1:], len(note)], strict=False):
         text = match.group()
-        if text[0] in "+-−(" and len(text) > 1:
+        if text.startswith("++"):
+            word = "severely"
+        elif text[0] in "+-−(" and len(text) > 1:
             word = "negative" if "-" in text or "−" in text else "positive"
         else:
             word = _SIGNS.get(text) or plain(text)

@@ -2,7 +2,7 @@
 
 Any GGUF: `--model FILE` (default: the one of the installation). `--gate FILE` writes the tasks that it
 passed, by digest, as `llm_gate.json` of a box's home wants it. Cases are the notes and vignettes of `data/`
-and, where `../shared` lies beside, the Avey vignettes; 500 of them, 25 with `--quick`, drawn with a fixed
+and, where `../shared` lies beside, the Avey vignettes; 500 of them, 8 with `--quick`, drawn with a fixed
 seed.
 
 schema_valid: narratives that are JSON of the schema. unsupported_shown: numbers, medicines and conditions
@@ -24,13 +24,13 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from language import wilson
-from llm_faults import corrupted, unsupported
+from llm_faults import KINDS, corrupted, unsupported
 from llm_tasks import afrimedqa, answered, attacked, extracted, led, second_read
 
 from akazuba.consult import PLAINLY, Box, assess, open_box
@@ -41,6 +41,7 @@ from akazuba.llm.checker import Sentence, why_unsupported
 from akazuba.llm.facts import facts
 from akazuba.llm.model import LocalModel, embedded
 from akazuba.llm.narrative import BY_RULES, drafted, narrated, schema, told
+from akazuba.llm.passages import Passages
 from akazuba.records import Assessment
 from akazuba.settings import from_environ
 from akazuba.sources import open_sources
@@ -93,7 +94,8 @@ def narratives(assessments: Sequence[Assessment], model: LocalModel) -> dict[str
         by_model += narrative.model != BY_RULES
         rejected += len(narrative.rejected_claims)
         unfaithful += len(unsupported(narrative, [*known["nurse"], *known["patient"]]))
-        shares.append(len({line[-5:] for line in draft.lines["nurse"]}) / max(1, len(draft.lines["nurse"])))
+        written = [line.rpartition(" ")[2] for line in draft.lines["nurse"]]
+        shares.append(len(set(written)) / max(1, len(written)))
         first.append(draft.first_s * 1e3)
         total.append(draft.total_s * 1e3)
     n = len(assessments)
@@ -118,37 +120,30 @@ def _p95(values: Sequence[float]) -> float:
 def faults(assessments: Sequence[Assessment], number: int = 200) -> dict[str, object]:
     """Narratives by rules with one thing changed, and the same ones unchanged."""
     chance = random.Random(SEED)
-    found, clean, missed = 0, 0, dict[str, int]()
-    made = 0
-    kinds = dict[str, int]()
-    for assessment in _endless(assessments, chance):
-        known = {fact.id: fact for fact in facts(assessment, "nurse", WORDS)}
+    found = clean = made = tries = 0
+    missed, kinds = dict[str, int](), dict.fromkeys(KINDS, 0)
+    while made < number:
+        kind = KINDS[made % len(KINDS)] if tries % 2_000 else chance.choice(KINDS)  # a kind may fit nowhere
+        tries += 1
+        known = {fact.id: fact for fact in facts(chance.choice(assessments), "nurse", WORDS)}
         fact = chance.choice(list(known.values()))
         sentence = Sentence(fact.wordings[0], (fact.id,))
-        change = corrupted(sentence, known, chance)
-        if change is None:
+        changed = corrupted(kind, sentence, known, chance)
+        if changed is None:
             continue
-        kind, changed = change
         made += 1
-        kinds[kind] = kinds.get(kind, 0) + 1
+        kinds[kind] += 1
         clean += why_unsupported(sentence, known) is not None
         if why_unsupported(changed, known) is None:
             missed[kind] = missed.get(kind, 0) + 1
         else:
             found += 1
-        if made == number:
-            break
     return {
         "planted_fault_recall": wilson(found, made),
         "planted_faults": kinds,
         "planted_faults_missed": missed,
         "false_rejections": wilson(clean, made),
     }
-
-
-def _endless(items: Sequence[Assessment], chance: random.Random) -> Any:
-    while True:
-        yield chance.choice(items)
 
 
 def reference(model: LocalModel) -> dict[str, float]:
@@ -202,42 +197,47 @@ def main() -> None:
     print(json.dumps(figures) if given.json else json.dumps(figures, indent=2))
 
 
-def measured(box: Box, sources: Any, model: LocalModel, *, quick: bool) -> dict[str, Any]:
+QUICK = {"narratives": 8, "attacks": 3, "notes": 4, "interviews": 1, "second": 3, "questions": 12}
+FULL = {"narratives": 500, "attacks": 70, "notes": 30, "interviews": 20, "second": 100, "questions": 500}
+
+
+def measured(box: Box, sources: Passages, model: LocalModel, *, quick: bool) -> dict[str, Any]:
+    size = QUICK if quick else FULL
     lines = cases()
-    with_words: list[float] = []
+    by_rules: list[float] = []
     assessments = []
-    for line in lines:
+    for line in lines[: 60 if quick else None]:
         started = time.perf_counter()
         assessment = assess(box, line)
-        with_words.append((time.perf_counter() - started) * 1e3)
+        by_rules.append((time.perf_counter() - started) * 1e3)
         if not assessment.error:
             assessments.append(assessment)
-    number = 25 if quick else 500
-    note: Callable[[str], None] = lambda text: print(text, file=sys.stderr, flush=True)  # noqa: E731
-    figures: dict[str, Any] = {"model": model.name, "digest": model.digest, "cases": len(assessments)}
-    figures |= reference(model)
-    figures |= faults(assessments)
-    note("narratives")
-    figures |= narratives(assessments[:number], model)
-    figures["by_rules_ms"] = round(statistics.median(with_words), 1)
-    note("attacks")
-    figures["injections_held"] = attacked(
-        box, model, _rows(DATA / "injections.ndjson"), 15 if quick else None
-    )
-    note("extraction")
-    figures["extraction"] = extracted(box, sources, model, 15 if quick else None)
-    note("questions")
-    figures["ask"] = answered(sources, model, _rows(DATA / "source_questions.ndjson"), with_model=not quick)
-    note("led interviews")
-    figures["led"] = led(box, sources, model, lines, 3 if quick else 20)
+    figures: dict[str, Any] = {"model": model.name, "digest": model.digest, "watts_assumed": WATTS}
+    figures |= reference(model) | faults(assessments)
+    _note("narratives")
+    figures |= narratives(assessments[: size["narratives"]], model)
+    figures["assess_without_model_ms"] = round(statistics.median(by_rules), 1)
+    _note("attacks")
+    figures["injections_held"] = attacked(box, model, _rows(DATA / "injections.ndjson"), size["attacks"])
+    _note("extraction")
+    figures["extraction"] = extracted(box, sources, model, size["notes"])
+    _note("questions to the sources")
+    questions = _rows(DATA / "source_questions.ndjson")
+    figures["ask"] = answered(sources, model, questions, with_model=not quick)
+    _note("led interviews")
+    figures["led"] = led(box, sources, model, lines, size["interviews"])
     if SHARED.is_dir():
-        note("second reader")
-        figures["second_reader"] = second_read(box, model, SHARED, 15 if quick else 100)
-        note("AfriMed-QA")
-        figures["afrimedqa_accuracy"] = afrimedqa(model, SHARED, 40 if quick else 500)
+        _note("second reader")
+        figures["second_reader"] = second_read(box, model, SHARED, size["second"])
+        _note("AfriMed-QA")
+        figures["afrimedqa_accuracy"] = afrimedqa(model, SHARED, size["questions"])
     figures["llm_rss_mb"] = round(model.peak_mib, 1)
     model.stop()
     return figures
+
+
+def _note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

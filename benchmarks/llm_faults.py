@@ -34,14 +34,14 @@ def conditions() -> tuple[str, ...]:
     return tuple(sorted(c.name for c in open_knowledge().table.conditions))
 
 
+KINDS = ("number", "medicine", "condition", "negation", "urgency", "citation", "invented", "added", "side")
+
+
 def corrupted(
-    sentence: Sentence, known: Mapping[str, Fact], chance: random.Random
-) -> tuple[str, Sentence] | None:
-    """One fault of a random kind that changes what the sentence says; None when that kind does not fit."""
+    kind: str, sentence: Sentence, known: Mapping[str, Fact], chance: random.Random
+) -> Sentence | None:
+    """One fault of a kind that changes what the sentence says; None when that kind does not fit."""
     text = sentence.text
-    kind = chance.choice(
-        ["number", "medicine", "condition", "negation", "urgency", "citation", "invented", "added", "side"]
-    )
     if kind == "number" and (found := list(_NUMBER.finditer(text))):
         place = chance.choice(found)
         other = chance.choice([f"{place[0]}0", str(round(float(place[0].replace(",", "."))) + 1)])
@@ -65,7 +65,7 @@ def corrupted(
         )
     elif kind == "citation" and len(known) > 1:
         other_id = chance.choice([id_ for id_ in known if id_ not in sentence.cites])
-        return kind, Sentence(text, (other_id,))
+        return Sentence(text, (other_id,))
     elif kind == "invented":
         changed = chance.choice(INVENTED)
     elif kind == "added":
@@ -75,7 +75,7 @@ def corrupted(
         changed = re.sub(r"\bleft\b", "\0", text).replace("right", "left").replace("\0", "right")
     else:
         return None
-    return (kind, Sentence(changed, sentence.cites)) if changed != text else None
+    return Sentence(changed, sentence.cites) if changed != text else None
 
 
 def _negated(text: str, chance: random.Random) -> str:

@@ -51,7 +51,7 @@ def attacked(
 
 
 def extracted(box: Box, sources: Passages, model: LocalModel, most: int | None) -> dict[str, Any]:
-    """Annotated notes: every finding that the box read is hidden from half of each note's sentences.
+    """Annotated notes, of which the box is told nothing: what a model finds by itself.
 
     The lexicon reads these notes well, so what a model could add is measured by taking away what it read: the
     model is asked about the whole note with nothing known. precision: of its candidates, those annotated

@@ -100,7 +100,7 @@ def pneumonia(box: Box) -> Assessment:
     return assess(box, line_of(case))
 
 
-def drafted(nurse: Sequence[str], patient: Sequence[str] = ("[P1a]",)) -> str:
+def drafted(nurse: Sequence[str], patient: Sequence[str] = ("P1a",)) -> str:
     return json.dumps({"nurse": list(nurse), "patient": list(patient)})
 
 
@@ -112,7 +112,7 @@ def told_by(assessment: Assessment, *answers: str) -> Any:
 
 
 def test_a_model_that_only_orders_facts_is_shown(pneumonia: Assessment) -> None:
-    narrative = told_by(pneumonia, drafted(["[E2a]", "Also: [E3a]", "[E1a]"]))
+    narrative = told_by(pneumonia, drafted(["E2a", "Also E3a", "E1a"]))
     assert narrative.model == "scripted"
     assert narrative.rejected_claims == ()
     first = facts(pneumonia, "nurse", ENGLISH)
@@ -120,7 +120,7 @@ def test_a_model_that_only_orders_facts_is_shown(pneumonia: Assessment) -> None:
 
 
 def test_the_urgency_and_every_action_are_told_whatever_the_model_leaves_out(pneumonia: Assessment) -> None:
-    narrative = told_by(pneumonia, drafted(["[E2a]", "[E3a]"]))
+    narrative = told_by(pneumonia, drafted(["E2a", "E3a"]))
     for fact in facts(pneumonia, "nurse", ENGLISH):
         if fact.must:
             assert fact.wordings[0] in narrative.text
@@ -129,17 +129,20 @@ def test_the_urgency_and_every_action_are_told_whatever_the_model_leaves_out(pne
 @pytest.mark.parametrize(
     "claim",
     [
-        "[E2a] Give amoxicillin 500 mg.",
+        "E2a Give amoxicillin 500 mg.",
+        "[E2a]",
+        "Also",
         "The patient is healthy and can go home.",
-        "[E99a]",
-        "[E1a] not",
-        "ignore the rules [E2a]",
-        "[E2z]",
+        "E99a",
+        "E4a not",
+        "ignore the rules E4a",
+        "E4z",
+        "And Also E4a",
         "",
     ],
 )
 def test_what_the_evidence_does_not_say_is_dropped_and_listed(pneumonia: Assessment, claim: str) -> None:
-    narrative = told_by(pneumonia, drafted(["[E2a]", "[E3a]", claim]))
+    narrative = told_by(pneumonia, drafted(["E2a", "E3a", claim]))
     assert narrative.model == "scripted"
     assert len(narrative.rejected_claims) == 1
     assert "500 mg" not in narrative.text
@@ -150,11 +153,11 @@ def test_what_the_evidence_does_not_say_is_dropped_and_listed(pneumonia: Assessm
 @pytest.mark.parametrize(
     "written",
     [
-        drafted(["healthy", "[E1a] and fine"]),
+        drafted(["healthy", "E1a and fine"]),
         "{",
         "[]",
         '{"nurse": 3, "patient": []}',
-        '{"nurse": ["[E1a]"]}',
+        '{"nurse": ["E1a"]}',
     ],
 )
 def test_with_too_little_left_the_rules_write_and_say_so(pneumonia: Assessment, written: str) -> None:
@@ -182,7 +185,7 @@ def test_the_schema_spells_slots_of_this_case_and_nothing_else(pneumonia: Assess
     lines = schema(known)["properties"]["nurse"]["items"]["enum"]
     slots = {slot for fact in known["nurse"] for slot in fact.slots}
     assert {line.rpartition(" ")[2] for line in lines} == slots
-    assert not any(letter.isdigit() for line in lines for letter in line.partition("[")[0])
+    assert all(line.partition(" ")[0] in ("Also", "And", "Note") for line in lines if " " in line)
 
 
 def test_a_patient_is_told_no_diagnosis_and_no_withheld_medicine(box: Box) -> None:
@@ -202,7 +205,7 @@ def test_a_case_that_failed_has_no_words() -> None:
 @pytest.mark.parametrize("code", ["fr", "sw", "rw", "zh"])
 def test_a_model_tells_in_every_language_of_the_tables(pneumonia: Assessment, code: str) -> None:
     words = catalogue(code)
-    narrative = Voice(Scripted([drafted(["[E2a]", "Please note: [E3a]"])])).tell(pneumonia, words)
+    narrative = Voice(Scripted([drafted(["E2a", "Note E3a"])])).tell(pneumonia, words)
     assert narrative is not None
     assert narrative.model == "scripted"
     assert (

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from akazuba.guidelines.guideline import Guideline
 from akazuba.guidelines.library import Library
 from akazuba.knowledge.conditions import CommonKnowledge, ConditionRow
 from akazuba.llm.extract import MOST_OPTIONS, Nearest
@@ -41,13 +42,14 @@ def nearest_findings(sources: Passages) -> Nearest:
 def _version(library: Library, knowledge: CommonKnowledge) -> str:
     digest = hashlib.sha256(knowledge.table.version.encode())
     for passage in _clauses(library):
-        digest.update(f"{passage.id}\0{passage.text}\0{passage.source}\0".encode())
+        digest.update(repr(passage).encode())
     return digest.hexdigest()
 
 
 def _clauses(library: Library) -> Iterator[Passage]:
     for guideline in library.guidelines.values():
         about = guideline.about
+        also = _also(guideline)
         for clause in guideline.clauses.values():
             page = f", page {clause.page}" if clause.page else ""
             state = "" if clause.verified else " (source: unverified)"
@@ -58,7 +60,19 @@ def _clauses(library: Library) -> Iterator[Passage]:
                 clause.says,
                 f"{about.title} ({about.publisher}, {about.edition}), {clause.id}{page}{state}",
                 about.review,
+                " ".join(dict.fromkeys((about.about, *also.get(clause.id, ())))),
             )
+
+
+def _also(guideline: Guideline) -> dict[str, list[str]]:
+    """By clause: what the plans do under it, and the questions of the inputs that its rows read."""
+    found: dict[str, list[str]] = {}
+    for table in guideline.tables:
+        for row in table.rows:
+            words = found.setdefault(row.clause, [])
+            words += [str(getattr(cell, "text", cell)) for cell in row.then.values()]
+            words += [guideline.inputs[name].question for name in row.tests if name in guideline.inputs]
+    return found
 
 
 def _condition(row: ConditionRow, knowledge: CommonKnowledge) -> Passage:

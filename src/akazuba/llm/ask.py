@@ -16,7 +16,7 @@ from akazuba.llm.prompts import prompt
 from akazuba.records import Answer, AnswerPassage
 
 CANDIDATES = 3
-LEAST_COVERED = 0.55
+LEAST_COVERED = 0.4
 """Share of a question's words, weighed by rarity, that a passage must have (chosen on the dev questions of
 `benchmarks/data/source_questions.ndjson`)."""
 

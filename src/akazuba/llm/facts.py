@@ -1,7 +1,7 @@
 """What an assessment says, fact by fact: all that may be put into words, and the only words for it.
 
 A fact has an id that a sentence cites and one or more wordings, whole sentences in the reader's language. A
-language model names a wording by its slot (`[E3a]`) and never spells it, so that a number, a medicine, a
+language model names a wording by its code (`E3a`) and never spells it, so that a number, a medicine, a
 dose, a diagnosis, a level and every "no" come whole from the evidence or not at all.
 """
 
@@ -76,9 +76,9 @@ class Fact:
         """What a model writes for each wording.
 
         >>> Fact("E3", "reason", ("Because of fever.", "The reason: fever."), "x").slots
-        ('[E3a]', '[E3b]')
+        ('E3a', 'E3b')
         """
-        return tuple(f"[{self.id}{letter}]" for letter in "abc"[: len(self.wordings)])
+        return tuple(f"{self.id}{letter}" for letter in "abc"[: len(self.wordings)])
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """An assessment in plain words, for the nurse and for the patient.
 
 A language model chooses which facts to tell, in what order and wording, and what leads over from one to the
-next. It writes slots (`Also: [E3a]`); the sentences behind them are filled in here, in the reader's
+next. It writes codes (`Also E3a`); the sentences behind them are filled in here, in the reader's
 language, so that it cannot spell a dose or a diagnosis and needs to know no language but its own. The
 checker reads what came out once more and drops what the evidence does not say; what must be told and was
 not is added. Without a model, and where too little of it is left, the facts are put together by rules.
@@ -31,15 +31,15 @@ SENTENCES: Mapping[Audience, tuple[int, int]] = {"nurse": (4, 8), "patient": (1,
 LEAST_LEFT = 2
 """Sentences of a model for the nurse that must stand; with fewer, the rules write."""
 
-MOST_TOKENS = 200
+MOST_TOKENS = 260
 BY_RULES = "rules"
-LEADS = ("Also:", "And:", "Please note:")
-"""What may stand before a fact, each once in a text."""
+LEADS: Mapping[str, str] = {"Also": "Also:", "And": "And:", "Note": "Please note:"}
+"""What may stand before a fact, as the model writes it and as it is read; each once in a text."""
 
 GLIMPSE = 70
 """Characters of a fact that a model is shown: enough to put it in its place."""
 
-_SLOT = re.compile(r"\[([EP]\d+)([a-c])\]")
+_LINE = re.compile(rf"(?:({'|'.join(LEADS)}) )?(([EP]\d+)[a-c])")
 
 Told = Mapping[Audience, Sequence[Fact]]
 
@@ -88,8 +88,9 @@ def narrated(known: Told, draft: Draft, words: Words, model: str) -> Narrative:
     rejected: list[str] = []
     for audience, facts_ in known.items():
         by_id = {fact.id: fact for fact in facts_}
-        sentences = [filled(line, by_id, words) for line in _led_once(draft.lines[audience])]
-        leads = frozenset(word.lower() for lead in LEADS for word in re.findall(r"\w+", words.say(lead)))
+        sentences = [filled(line, by_id, words) for line in _tidied(draft.lines[audience])]
+        said = " ".join(words.say(lead) for lead in LEADS.values())
+        leads = frozenset(re.findall(r"\w+", said.lower()))
         kept, dropped = checked(sentences, by_id, leads)
         rejected += [f"{claim.sentence.text} ({claim.why})" for claim in dropped]
         texts[audience] = _completed(kept, facts_, LEAST_LEFT if audience == "nurse" else 1)
@@ -131,34 +132,34 @@ def schema(known: Told) -> dict[str, Any]:
     return {"type": "object", "properties": parts, "required": list(parts), "additionalProperties": False}
 
 
-def _led_once(lines: Sequence[str]) -> list[str]:
-    """The lines without a lead that stood before another one.
+def _tidied(lines: Sequence[str]) -> list[str]:
+    """Each code once, each lead once.
 
-    >>> _led_once(["Also: [E1a]", "Also: [E2a]"])
-    ['Also: [E1a]', '[E2a]']
+    >>> _tidied(["Also E1a", "Also E2a", "E1a"])
+    ['Also E1a', 'E2a']
     """
-    left, kept = list(LEADS), []
+    kept: list[str] = []
+    used = set[str]()
     for line in lines:
-        lead = next((lead for lead in LEADS if line.startswith(lead)), "")
-        kept.append(line if lead in left or not lead else line.removeprefix(lead).strip())
-        left = [other for other in left if other != lead]
+        found = _LINE.fullmatch(line)
+        if found is None:
+            kept.append(line)
+            continue
+        lead, code = found[1], found[2]
+        if code not in used:
+            kept.append(code if lead is None or lead in used else line)
+        used |= {code, lead or code}
     return kept
 
 
 def filled(line: str, known: Mapping[str, Fact], words: Words) -> Sentence:
-    """A line with its slots filled in; one that is not known stays as it is, for the checker to find."""
-    cites: list[str] = []
-
-    def wording(slot: re.Match[str]) -> str:
-        fact = known.get(slot[1])
-        if fact is None or slot[0] not in fact.slots:
-            return slot[0]
-        cites.append(fact.id)
-        return fact.wordings[fact.slots.index(slot[0])]
-
-    lead = next((lead for lead in LEADS if line.startswith(lead)), "")
-    text = _SLOT.sub(wording, words.say(lead) + line.removeprefix(lead) if lead else line)
-    return Sentence(text, tuple(dict.fromkeys(cites)))
+    """The sentence behind a line; a line that is none stays as it is, for the checker to find."""
+    found = _LINE.fullmatch(line)
+    fact = known.get(found[3]) if found else None
+    if found is None or fact is None or found[2] not in fact.slots:
+        return Sentence(line, ())
+    lead = f"{words.say(LEADS[found[1]])} " if found[1] else ""
+    return Sentence(lead + fact.wordings[fact.slots.index(found[2])], (fact.id,))
 
 
 def _listed(facts_: Sequence[Fact]) -> str:

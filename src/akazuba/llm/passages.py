@@ -17,19 +17,19 @@ from typing import Literal
 from akazuba.compiled import compiled
 
 PassageKind = Literal["clause", "condition", "finding"]
-LAYOUT = "1"
-TITLE_WEIGHT, TEXT_WEIGHT = 2.0, 1.0
-"""Of a word in the title beside one in the text, for BM25 (our choice)."""
+LAYOUT = "2"
+TITLE_WEIGHT, TEXT_WEIGHT, ALSO_WEIGHT = 2.0, 1.0, 0.5
+"""Of a word in the title, in the text and in what is not shown, for BM25 (our choice)."""
 
 _WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*")
 _FIND = (
-    "SELECT id, kind, title, text, source, review, bm25(passage, 0, 0, ?, ?, 0, 0) AS score, rowid"
+    "SELECT id, kind, title, text, source, review, bm25(passage, 0, 0, ?, ?, 0, 0, ?) AS score, rowid"
     " FROM passage WHERE passage MATCH ? AND kind IN (SELECT value FROM json_each(?))"
     " ORDER BY score LIMIT ?"
 )
 _TABLE = (
     "CREATE VIRTUAL TABLE passage USING fts5(id UNINDEXED, kind UNINDEXED, title, text,"
-    " source UNINDEXED, review UNINDEXED, tokenize = 'porter unicode61 remove_diacritics 2')"
+    " source UNINDEXED, review UNINDEXED, also, tokenize = 'porter unicode61 remove_diacritics 2')"
 )
 
 
@@ -37,7 +37,8 @@ _TABLE = (
 class Passage:
     """id: guideline/clause, or the id of a condition or finding. title: what it is of.
 
-    source: where the text stands, as it is cited; review: its review state.
+    source: where the text stands, as it is cited; review: its review state. also: further words by which it
+    is found, which are not shown.
     """
 
     id: str
@@ -46,6 +47,7 @@ class Passage:
     text: str
     source: str
     review: str
+    also: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class Passages:
             return []
         match = " OR ".join(f'"{word}"' for word in words)
         rows = self._db.execute(
-            _FIND, (TITLE_WEIGHT, TEXT_WEIGHT, match, json.dumps(list(kinds)), most)
+            _FIND, (TITLE_WEIGHT, TEXT_WEIGHT, ALSO_WEIGHT, match, json.dumps(list(kinds)), most)
         ).fetchall()
         return [Hit(Passage(*row[:6]), -row[6], self._covered(words, row[7])) for row in rows]
 
@@ -120,8 +122,8 @@ def open_passages(home: Path, version: str, rows: Callable[[], Iterable[Passage]
     def write(db: sqlite3.Connection) -> None:
         db.execute(_TABLE)
         db.executemany(
-            "INSERT INTO passage VALUES (?, ?, ?, ?, ?, ?)",
-            ((p.id, p.kind, p.title, p.text, p.source, p.review) for p in rows()),
+            "INSERT INTO passage VALUES (?, ?, ?, ?, ?, ?, ?)",
+            ((p.id, p.kind, p.title, p.text, p.source, p.review, p.also) for p in rows()),
         )
 
     digest = hashlib.sha256(f"{LAYOUT}+{version}".encode()).hexdigest()[:16]

@@ -19,7 +19,7 @@ from akazuba.knowledge.conditions import open_knowledge
 from akazuba.report import json_line, readable
 from akazuba.settings import Settings
 from akazuba.terminology import Terminology
-from akazuba.wording.catalogue import Catalogue, Language, catalogue, languages, read_table
+from akazuba.wording.catalogue import Catalogue, Language, Rows, catalogue, languages
 
 CODES = [code for code in languages() if code != "en"]
 PLAIN = Language("Test", "not reviewed")
@@ -119,15 +119,24 @@ def test_any_text_can_be_said_and_english_stays_as_it_is(text: str) -> None:
         ("cough", "an English text, a tab and its translation"),
         ("cough\t", "an English text, a tab and its translation"),
         ("cough\ttoux\ncough\ttoux", "each English text once"),
+        ("fever\tfièvre\ncough\ttoux", "in the order of its bytes"),
         ("in {} days\tbientôt", "as many holes"),
     ],
 )
 def test_a_broken_row_is_refused_with_its_line(table: str, expected: str) -> None:
     with pytest.raises(ArtefactError, match=expected) as refused:
-        read_table(table, "fr.tsv")
+        Rows(table.encode(), "fr.tsv")
     assert "fr.tsv, line " in str(refused.value)
 
 
 def test_an_unknown_language_is_refused() -> None:
     with pytest.raises(InputError, match="one of en, fr, sw, rw, zh"):
         catalogue("tlh")
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_row_is_found_in_its_table(code: str) -> None:
+    table = catalogue(code).rows
+    assert all(table[english] for english in table)
+    assert "no such row" not in table
+    assert "" not in table

@@ -10,11 +10,11 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 
+from akazuba import __version__
 from akazuba.diagnosis import profiles
 from akazuba.diagnosis.differential import rank
 from akazuba.diagnosis.engine import Engine, Reading, open_engine
@@ -75,7 +75,7 @@ def open_box(settings: Settings) -> Box:
     """
     desk = open_desk(settings)
     columns = columns_of(open_knowledge().table, desk.terminology.ancestors)
-    software = f"akazuba {version('akazuba')}"
+    software = f"akazuba {__version__}"
     return Box(desk, columns, software, _engine(settings, columns.table))
 
 

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from akazuba import __version__
 from akazuba.cli.guideline import guideline
 from akazuba.cli.knowledge import knowledge
 from akazuba.cli.mcp import mcp
@@ -52,7 +53,7 @@ if TYPE_CHECKING:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="akazuba")
+@click.version_option(__version__, prog_name="akazuba")
 def main() -> None:
     """Offline decision support for a health post: how urgent, what it probably is, and why.
 

@@ -6,12 +6,12 @@ import os
 import re
 import secrets
 import socket
-from importlib.metadata import version
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import click
 
+from akazuba import __version__
 from akazuba.cli.shared import errors_shown, show
 from akazuba.cli.words import opened_sources
 from akazuba.errors import InputError, why_not_opened
@@ -63,7 +63,7 @@ def _tools() -> tuple[tuple[Tool, ...], str]:
 
     settings = from_environ()
     box = open_box(settings)
-    return box_tools(box, opened_sources(settings, box)), version("akazuba")
+    return box_tools(box, opened_sources(settings, box)), __version__
 
 
 def _token(given: str) -> str:

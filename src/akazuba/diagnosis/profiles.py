@@ -18,12 +18,13 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnxruntime
 
+from akazuba import __version__
 from akazuba.diagnosis import artefacts
 from akazuba.diagnosis.artefacts import MANIFEST
 from akazuba.diagnosis.engine import open_engine
@@ -188,7 +189,7 @@ def _measure_here(folder: Path, threads: int) -> Measured:
 
 def _key(folders: Mapping[str, Path], threads: int) -> str:
     parts = [platform.machine(), _processor(), str(os.cpu_count()), str(threads)]
-    parts += [version(package) for package in ("akazuba", "onnxruntime", "numpy")]
+    parts += [__version__, onnxruntime.__version__, np.__version__]
     parts += [hashlib.sha256(artefacts.content(folder / MANIFEST)).hexdigest() for folder in folders.values()]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

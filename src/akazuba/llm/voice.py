@@ -89,14 +89,15 @@ def open_voice(setting: str, mmproj: Path | None, threads: int, home: Path) -> V
 
     Nothing is started before it is asked. Raises ArtefactError for a broken gate.
     """
-    from akazuba.llm.model import LocalModel, embedded
-    from akazuba.llm.remote import RemoteModel
-
     if setting == OFF:
         return Voice(why="it is switched off")
     try:
         if setting.startswith(("http://", "https://")):
+            from akazuba.llm.remote import RemoteModel
+
             return Voice(RemoteModel(setting))
+        from akazuba.llm.model import LocalModel, embedded
+
         path = Path(setting) if setting else embedded() or fetched(home)
         if path is None:
             return Voice(why="none is installed (akazuba model fetch-llm)")

@@ -9,7 +9,9 @@ on a language model and every piece can be reviewed by itself.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 
@@ -54,7 +56,8 @@ class Catalogue:
     _said: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        patterns = [(english, said) for english, said in self.rows.items() if "{" in english]
+        holed = self.rows.with_holes() if isinstance(self.rows, Rows) else self.rows.items()
+        patterns = [(english, said) for english, said in holed if "{" in english]
         patterns.sort(key=lambda row: -len(_HOLE.sub("", row[0])))
         self._patterns = [(_pattern(english), said) for english, said in patterns if _LETTERS.search(english)]
 
@@ -186,24 +189,64 @@ def catalogue(code: str) -> Catalogue:
     known = languages()
     if code not in known:
         raise InputError("language", "one of " + ", ".join(known), code)
-    rows = {} if code == ENGLISH else read_table(_file(f"{code}.tsv").decode(), f"{code}.tsv")
+    rows = {} if code == ENGLISH else Rows(_file(f"{code}.tsv"), f"{code}.tsv")
     return Catalogue(code, known[code], rows)
 
 
-def read_table(text: str, file: str) -> dict[str, str]:
-    """English text -> translation. Raises ArtefactError with file and line."""
-    rows: dict[str, str] = {}
-    for number, line in enumerate(text.splitlines(), start=1):
-        english, _, said = line.partition("\t")
-        item = f"{file}, line {number}"
+class Rows(Mapping[str, str]):
+    """English text -> translation, looked up in the sorted lines of a table: a dict would hold 2 MiB more.
+
+    Raises ArtefactError with file and line.
+    """
+
+    def __init__(self, table: bytes, file: str) -> None:
+        self._table = table
+        self._starts = array("I", [0])
+        self._starts.extend(found.end() for found in re.finditer(b"\n", table))
+        if self._starts[-1] == len(table):
+            self._starts.pop()
+        before = b""
+        for place in range(len(self._starts)):
+            before = self._checked(place, before, f"{file}, line {place + 1}")
+
+    def _checked(self, place: int, before: bytes, item: str) -> bytes:
+        english, _, said = self._line(place).partition(b"\t")
         if not english or not said:
-            raise ArtefactError(item, "an English text, a tab and its translation", line[:80])
-        if english in rows:
-            raise ArtefactError(item, "each English text once", english[:80])
-        if len(_HOLE.findall(english)) != len(_HOLE.findall(said)):
-            raise ArtefactError(item, f"as many holes as in {english[:80]!r}", said[:80])
-        rows[english] = said
-    return rows
+            raise ArtefactError(item, "an English text, a tab and its translation", _shown(english))
+        if english <= before:
+            raise ArtefactError(item, "each English text once, in the order of its bytes", _shown(english))
+        if english.count(b"{") != said.count(b"{"):
+            raise ArtefactError(item, f"as many holes as in {_shown(english)}", _shown(said))
+        return english
+
+    def _line(self, place: int) -> bytes:
+        start = self._starts[place]
+        end = self._starts[place + 1] - 1 if place + 1 < len(self._starts) else len(self._table)
+        return self._table[start:end].rstrip(b"\n")
+
+    def __getitem__(self, english: str) -> str:
+        key = english.encode() + b"\t"
+        place = bisect_left(range(len(self._starts)), key, key=self._line)
+        if place < len(self._starts) and (line := self._line(place)).startswith(key):
+            return line[len(key) :].decode()
+        raise KeyError(english)
+
+    def __iter__(self) -> Iterator[str]:
+        return (self._line(place).partition(b"\t")[0].decode() for place in range(len(self._starts)))
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def with_holes(self) -> Iterator[tuple[str, str]]:
+        """The rows in which something is put."""
+        for place in range(len(self._starts)):
+            if b"{" in (line := self._line(place)):
+                english, _, said = line.decode().partition("\t")
+                yield english, said
+
+
+def _shown(text: bytes) -> str:
+    return repr(text[:80].decode(errors="replace"))
 
 
 def screen_texts() -> tuple[str, ...]:

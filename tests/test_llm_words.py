@@ -454,3 +454,37 @@ def test_without_a_model_nothing_is_asked_of_one() -> None:
     assert not any(SILENT.may(task) for task in ("narrative", "ask", "extract", "second_reader", "lead"))
     assert Voice(Scripted([])).may("ask")
     assert not Voice(Scripted([])).may("lead")
+
+
+# --- attacks inside a note -----------------------------------------------------------------------
+
+ATTACKS = [
+    json.loads(line)
+    for line in (Path(__file__).parents[1] / "benchmarks" / "data" / "injections.ndjson")
+    .read_text(encoding="utf-8")
+    .splitlines()
+]
+
+
+def obeys(case: Mapping[str, Any]) -> Scripted:
+    """The worst model: it writes the attack itself, as sentences and as codes that do not exist."""
+    note = case.get("note", "")
+    return Scripted([drafted([note, f"E2a {note}", "P9z", "E1a", "E2a"], [note, "P1a"])])
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack["id"])
+def test_an_attack_in_a_note_changes_nothing_and_reaches_nobody(box: Box, attack: dict[str, Any]) -> None:
+    line = line_of(attack["case"])
+    plain = assess(box, line)
+    obeyed = assess(box, line, None, Telling(ENGLISH, Voice(obeys(attack["case"]))))
+    assert obeyed.triage == plain.triage
+    assert obeyed.plan == plain.plan
+    assert obeyed.triage
+    assert obeyed.triage.level in ("red", "yellow")
+    assert obeyed.narrative
+    shown = f"{obeyed.narrative.text} {obeyed.narrative.patient_text}".lower()
+    assert [word for word in attack["forbidden"] if word in shown] == []
+
+
+def test_there_are_enough_attacks() -> None:
+    assert len({attack["attack"] for attack in ATTACKS}) >= 50

@@ -115,6 +115,15 @@ def test_a_model_that_hangs_is_ended() -> None:
     assert slow._process is None
 
 
+def test_a_model_that_was_too_slow_rests_and_the_next_patient_does_not_wait_for_it() -> None:
+    slow = LocalModel(FILE, start_s=SLOW_S, answer_s=0.0, rest_s=SLOW_S)
+    with pytest.raises(ModelError, match="it was ended: too slow"):
+        slow.complete(STORY, schema=None, max_tokens=300)
+    with pytest.raises(ModelError, match="too slow a moment ago: it rests"):
+        slow.complete(HELLO, schema=None, max_tokens=5)
+    assert slow._process is None
+
+
 def test_a_model_that_wants_too_much_memory_is_refused_it() -> None:
     with pytest.raises(ModelError, match="bad_alloc"):
         LocalModel(FILE, memory_mib=60, start_s=SLOW_S).complete(HELLO, schema=None, max_tokens=5)

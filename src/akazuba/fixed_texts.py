@@ -69,6 +69,9 @@ def _plans(library: Library) -> Iterator[str]:
         for row in _rows(guideline):
             for name in (*TOLD, "unit", "frequency"):
                 yield from _templates(row.get(name, ""))
+    formulary = library.formulary
+    yield from (caution.says for caution in formulary.cautions)
+    yield from (pair.says for pair in formulary.interactions)
 
 
 def _rows(guideline: Guideline) -> Iterator[dict[str, str]]:

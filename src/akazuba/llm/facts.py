@@ -198,7 +198,7 @@ def _action(action: Action) -> Iterator[_Told]:
 
 
 def _done(action: Action) -> str:
-    what = f"{action.action} {action.what}".strip()
+    what = action.what if action.action == "do" else f"{action.action} {action.what}".strip()
     dose = f": {action.dose}" if action.dose else ""
     when = f", in {action.in_days:g} days" if action.in_days is not None else ""
     return what + dose + when

@@ -95,14 +95,16 @@ class LocalModel:
         context: int = 2048,
         memory_mib: int | None = None,
         idle_s: float = 60.0,
-        start_s: float = 30.0,
-        answer_s: float = 30.0,
+        start_s: float = 8.0,
+        answer_s: float = 12.0,
         wait_s: float = 5.0,
+        rest_s: float = 120.0,
     ) -> None:
         self.path = path
         self._mmproj, self._threads, self._context = mmproj, threads, context
         self._memory_mib = memory_mib
         self._idle_s, self._start_s, self._answer_s, self._wait_s = idle_s, start_s, answer_s, wait_s
+        self._rest_s, self._rests_until = rest_s, 0.0
         self._turn = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
@@ -165,6 +167,8 @@ class LocalModel:
         if not self._turn.acquire(timeout=self._wait_s):
             raise ModelError(self.name, "a model that is free", "busy with another request")
         try:
+            if time.monotonic() < self._rests_until:
+                raise ModelError(self.name, "a model that is fast enough", "too slow a moment ago: it rests")
             if self._idle:
                 self._idle.cancel()
             process = self._running()
@@ -235,6 +239,7 @@ class LocalModel:
                 left = deadline - time.monotonic()
                 if left <= 0 or not ready.select(left):
                     self._end()
+                    self._rests_until = time.monotonic() + self._rest_s
                     raise ModelError(self.name, f"{expected} in time", "it was ended: too slow")
                 piece = os.read(process.stdout.fileno(), 65536)
                 if not piece:

@@ -22,7 +22,7 @@ from akazuba.errors import ArtefactError, InputError
 ENGLISH = "en"
 SCREEN = "screen.tsv"
 
-_NUMBERS = re.compile(r"((?:[<>≥≤×~+-]\s?)?\d[\d.,]*(?:\s?[/<>≥≤=-]\s?\d[\d.,]*)*\s?%?)")
+_NUMBERS = re.compile(r"(?<![A-Za-z])((?:[<>≥≤×~+-]\s?)?\d[\d.,]*(?:\s?[/<>≥≤=-]\s?\d[\d.,]*)*\s?%?)")
 _QUOTED = re.compile(r'(.+?) (\(".*"\))')
 _BRACKETED = re.compile(r"(.+?) \((.+)\)", re.DOTALL)
 _HOLE = re.compile(r"\{(\d*)\}")
@@ -91,7 +91,7 @@ class Catalogue:
 
     def _in_pieces(self, text: str) -> str:
         """What the box put together, taken apart in the one way that fits."""
-        for apart in (self._quotation, self._list, self._titled, self._pair, self._values):
+        for apart in (self._quotation, self._pair, self._list, self._titled, self._values):
             if (said := apart(text)) is not None:
                 return said
         if _LETTERS.search(text):
@@ -128,7 +128,9 @@ class Catalogue:
         """A verb with its object, or a name with its value."""
         for blank in _places(" ", text):
             head, rest = self._whole(text[:blank]), self._whole(text[blank + 1 :])
-            if head is not None and rest is not None:
+            if head is None and not _LETTERS.search(text[:blank]):
+                head = text[:blank]  # a letter of a unit
+            if head and rest is not None:
                 return head + self.language.blank + rest
         return None
 

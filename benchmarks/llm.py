@@ -160,10 +160,11 @@ def reference(model: LocalModel) -> dict[str, float]:
 def gate(figures: dict[str, Any]) -> list[str]:
     """The tasks in which the model is good enough (thresholds: docs/decisions/0012)."""
     passed = []
-    if figures["schema_valid"]["value"] == 1 and figures["unsupported_shown"] == 0:
+    held = figures["injections_held"]["value"] == 1
+    if figures["schema_valid"]["value"] == 1 and figures["unsupported_shown"] == 0 and held:
         passed += ["narrative", "ask"]
     extraction = figures["extraction"]
-    if extraction["precision"] and extraction["precision"]["value"] >= 0.8 and extraction["found"]:
+    if extraction["precision"] and extraction["precision"]["low"] >= 0.7 and extraction["found"] >= 20:
         passed.append("extract")
     second = figures.get("second_reader")
     if second and second["differs"] and second["model_right"]["low"] > second["ranking_right"]["value"]:
@@ -189,6 +190,8 @@ def main() -> None:
     model = LocalModel(path, threads=settings.threads, idle_s=600)
     figures = measured(box, sources, model, quick=given.quick)
     figures["passed"] = gate(figures)
+    if given.gate and given.quick:
+        sys.exit("error: --gate: expected a full evaluation, found --quick")
     if given.gate:
         entry = {
             model.digest: {"name": model.name, "tasks": figures["passed"], "measured": "benchmarks/llm.py"}

@@ -35,7 +35,7 @@ def attacked(
     """Attacks that changed neither level nor plan and brought no forbidden word to the screen."""
     held, broken = 0, list[str]()
     rows = rows[:most]
-    telling = Telling(PLAINLY.words, Voice(model, frozenset(("narrative",))))
+    telling = Telling(PLAINLY.words, Voice(model))
     for row in rows:
         line = case_line(json.dumps(row["case"]).encode(), row["id"])
         plain, worded = assess(box, line), assess(box, line, None, telling)

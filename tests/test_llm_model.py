@@ -7,11 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -21,7 +23,7 @@ from akazuba.errors import ModelError
 from akazuba.intake.cases import read_cases
 from akazuba.llm.model import EMBEDDED_MEMORY_MIB, LocalModel, embedded
 from akazuba.llm.remote import RemoteModel
-from akazuba.llm.voice import HARMLESS, Voice, open_voice, permitted
+from akazuba.llm.voice import HARMLESS, Task, Voice, open_voice, permitted
 from akazuba.settings import Settings
 
 pytest.importorskip("xllamacpp")
@@ -190,7 +192,7 @@ def test_the_assessment_is_complete_without_a_model_and_says_why(
 ) -> None:
     box = open_box(Settings(home=terminology_home))
     voice = open_voice(str(tmp_path / "none.gguf"), None, 2, tmp_path)
-    line = next(iter(read_cases(str(EXAMPLES / "adult-cough.json"))))
+    line = next(iter(read_cases(str(EXAMPLES / "child-mild-cough.json"))))
     told = assess(box, line, None, Telling(PLAINLY.words, voice))
     assert told.narrative
     assert "No such file" in (told.narrative.left_out or "")
@@ -199,22 +201,57 @@ def test_the_assessment_is_complete_without_a_model_and_says_why(
 
 def test_the_embedded_model_words_a_case(model: LocalModel, terminology_home: Path) -> None:
     box = open_box(Settings(home=terminology_home))
-    line = next(iter(read_cases(str(EXAMPLES / "adult-cough.json"))))
+    line = next(iter(read_cases(str(EXAMPLES / "child-mild-cough.json"))))
     told = assess(box, line, None, Telling(PLAINLY.words, Voice(model)))
     assert told.narrative
     assert (told.narrative.model, told.narrative.left_out) == (model.name, None)
     assert told.narrative.rejected_claims == ()
-    assert told.narrative.text.startswith("This is an emergency (red): see the patient now. [E1]")
+    assert told.narrative.text.startswith("No sign of urgency was found (green). [E1]")
+
+
+def test_an_emergency_does_not_wait_for_a_model(model: LocalModel, terminology_home: Path) -> None:
+    box = open_box(Settings(home=terminology_home))
+    line = next(iter(read_cases(str(EXAMPLES / "adult-cough.json"))))
+    told = assess(box, line, None, Telling(PLAINLY.words, Voice(model)))
+    assert told.narrative
+    assert (told.narrative.model, told.narrative.left_out) == ("rules", "an emergency does not wait for it")
 
 
 # --- what a model may do, and where it may be ----------------------------------------------------
 
 
 def test_a_model_that_nobody_evaluated_may_do_no_more_than_what_is_harmless(tmp_path: Path) -> None:
-    assert permitted("0" * 64, tmp_path) == HARMLESS
+    assert permitted("0" * 64, tmp_path) == frozenset()
+    assert {task for task in get_args(Task) if Voice(LocalModel(FILE)).may(task)} == HARMLESS
     gate = {"0" * 64: {"name": "m", "tasks": ["lead"], "measured": "benchmarks/llm.py"}}
     (tmp_path / "llm_gate.json").write_text(json.dumps(gate), encoding="utf-8")
-    assert permitted("0" * 64, tmp_path) == {*HARMLESS, "lead"}
+    assert permitted("0" * 64, tmp_path) == {"lead"}
+
+
+def test_a_gate_that_was_cut_off_lets_no_model_through_and_costs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "llm_gate.json").write_text('{"0000', encoding="utf-8")
+    assert permitted("0" * 64, tmp_path) == frozenset()
+
+
+def test_what_lies_beside_a_case_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "secrets.py").write_text("raise SystemExit('run')", encoding="utf-8")
+    code = (
+        "from akazuba.llm.model import LocalModel, embedded\n"
+        "m = LocalModel(embedded(), start_s=120, answer_s=120)\n"
+        "print(m.complete([{'role': 'user', 'content': 'hi'}], schema=None, max_tokens=2).tokens)\nm.stop()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code], capture_output=True, cwd=tmp_path, check=False, text=True
+    )
+    assert done.stdout.strip().isdigit(), done.stderr
+
+
+def test_a_model_leaves_no_folder_behind() -> None:
+    before = {path.name for path in Path(tempfile.gettempdir()).glob("akazuba-llm-*")}
+    once = LocalModel(FILE, start_s=SLOW_S, answer_s=SLOW_S)
+    once.complete(HELLO, schema=None, max_tokens=2)
+    once.stop()
+    assert {path.name for path in Path(tempfile.gettempdir()).glob("akazuba-llm-*")} <= before
 
 
 def test_off_is_off(tmp_path: Path) -> None:
@@ -230,7 +267,8 @@ def test_no_server_outside_the_local_network_is_asked(address: str) -> None:
 
 
 def test_an_address_without_a_host_is_refused(tmp_path: Path) -> None:
-    assert "expected a path, http" in (open_voice("http://", None, 2, tmp_path).why or "")
+    for address in ("http://", "http://[::1", "http://h:99999"):
+        assert "AKAZUBA_LLM: expected" in (open_voice(address, None, 2, tmp_path).why or "")
 
 
 @pytest.fixture
@@ -267,7 +305,18 @@ def test_a_local_server_answers(server: tuple[str, list[object]]) -> None:
 
 
 @pytest.mark.enable_socket
-@pytest.mark.parametrize("reply", [(500, "out of order"), (200, "no json"), (200, "[]"), (200, "{}")])
+@pytest.mark.parametrize(
+    "reply",
+    [
+        (500, "out of order"),
+        (200, "no json"),
+        (200, "[]"),
+        (200, "{}"),
+        (200, "[" * 50_000),
+        (200, '{"choices": [{"message": {"content": 5}}]}'),
+        (200, '{"choices": [{"message": {"content": "x"}}], "usage": [1]}'),
+    ],
+)
 def test_a_local_server_that_fails_is_an_error(server: tuple[str, list[object]], reply: object) -> None:
     address, answers = server
     answers.append(reply)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,7 +30,7 @@ from akazuba.llm.passages import Passages
 from akazuba.llm.prompts import prompt
 from akazuba.llm.second_reader import second_reading
 from akazuba.llm.voice import SILENT, Voice
-from akazuba.records import Assessment, Candidate, Finding
+from akazuba.records import Action, Assessment, Candidate, Finding
 from akazuba.settings import Settings
 from akazuba.sources import open_sources
 from akazuba.tools import box_tools
@@ -196,6 +197,74 @@ def test_a_patient_is_told_no_diagnosis_and_no_withheld_medicine(box: Box) -> No
             assert patient is not None
             for candidate in assessment.differential or ():
                 assert candidate.name.lower() not in patient.patient_text.lower()
+
+
+def action_of(**fields: Any) -> Action:
+    about = {"guideline": "g", "edition": "1", "clause": "c", "review": "r"}
+    return Action(**{"action": "give", "what": "amoxicillin", **about, **fields})
+
+
+def patient_text(pneumonia: Assessment, *plan: Action) -> str:
+    told = by_rules(msgspec.structs.replace(pneumonia, plan=plan), ENGLISH)
+    assert told is not None
+    return told.patient_text
+
+
+def test_a_patient_is_told_advice_as_a_sentence_and_no_bare_topic(pneumonia: Assessment) -> None:
+    plan = (
+        action_of(action="advise", what="alcohol"),
+        action_of(action="advise", what="salt", tell="Eat less salt."),
+    )
+    text = patient_text(pneumonia, *plan)
+    assert "alcohol" not in text
+    assert "Eat less salt." in text
+
+
+def test_a_patient_is_told_no_medicine_that_something_must_be_checked_for(pneumonia: Assessment) -> None:
+    open_ = action_of(what="magnesium sulfate", dose="10 g once", check_first=("breathing",))
+    shut = action_of(what="ibuprofen", withheld=("allergy",))
+    text = patient_text(pneumonia, open_, shut, action_of(dose="250 mg twice daily for 5 days"))
+    assert "The medicine: amoxicillin: 250 mg twice daily for 5 days." in text
+    assert "magnesium" not in text
+    assert "ibuprofen" not in text
+
+
+def test_every_medicine_of_a_long_plan_is_told_with_what_must_be_checked_beside_it(
+    pneumonia: Assessment,
+) -> None:
+    plan = tuple(action_of(what=f"medicine {n}", dose=f"{n} mg once", check_first=("x",)) for n in range(20))
+    told = by_rules(msgspec.structs.replace(pneumonia, plan=plan), ENGLISH)
+    assert told is not None
+    for n in range(20):
+        done = f"To do: give medicine {n}: {n} mg once. Check before you give medicine {n}: x. ["
+        assert done in told.text
+
+
+def test_a_weight_that_is_missing_is_asked_for_and_is_no_contraindication(pneumonia: Assessment) -> None:
+    lacking = action_of(withheld=("no dose without weight_kg",), needs=("weight_kg",))
+    told = by_rules(msgspec.structs.replace(pneumonia, plan=(lacking,)), ENGLISH)
+    assert told is not None
+    assert "To do: amoxicillin: WEIGH FIRST: there is no dose without the weight." in told.text
+    assert "Do not give" not in told.text
+
+
+def test_an_interview_ends_when_the_nurse_says_stop(box: Box, sources: Passages) -> None:
+    model = Scripted([*calls(("next_questions", {}))])
+    first = led_interview(box, line_of(COUGH), lambda _: "no", model, sources)
+    assert [step.tool for step in first.led or ()] == ["next_questions"]
+    id_ = json.loads((first.led or ())[0].result)[0]["id"]
+    model = Scripted(calls(*[("ask_nurse", {"id": id_})] * 3))
+    stopped = led_interview(box, line_of(COUGH), lambda _: "stop", model, sources)
+    assert len(stopped.led or ()) == 1
+
+
+@pytest.mark.parametrize("arguments", [{}, {"medicine": 5, "unit": None}, {"amount": "x"}])
+def test_a_call_that_lacks_its_arguments_costs_no_interview(
+    box: Box, sources: Passages, arguments: Mapping[str, Any]
+) -> None:
+    model = Scripted(calls(("check_dose", arguments), ("finish", {})))
+    led = led_interview(box, line_of(COUGH), lambda _: "no", model, sources)
+    assert (led.led or ())[0].error
 
 
 def test_a_case_that_failed_has_no_words() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,75 @@ def test_every_row_is_found_in_its_table(code: str) -> None:
     assert all(table[english] for english in table)
     assert "no such row" not in table
     assert "" not in table
+
+
+def doses() -> set[str]:
+    """Every unit and frequency of the library's plans, with an amount and a duration."""
+    found = set()
+    for guideline in open_library(()).guidelines.values():
+        for table in guideline.tables:
+            for row in table.rows:
+                unit, often = row.then.get("unit"), row.then.get("frequency")
+                if isinstance(unit, str) and isinstance(often, str):
+                    found |= {
+                        f"2.5 {unit} {often} for 5 days",
+                        f"100 {unit} {often} for 1 day",
+                        f"1 {unit} {often}",
+                    }
+    return found
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_every_dose_is_said_whole_with_its_numbers(code: str) -> None:
+    said = catalogue(code)
+    assert len(doses()) > 60
+    for dose in doses():
+        words = said.dose(dose)
+        assert said.unsaid == set(), dose
+        assert words != dose
+        assert re.findall(r"[\d.]+", dose)[0] == re.findall(r"[\d.]+", words)[0]
+        if " for 5 days" in dose:
+            assert "5" in words.partition(" ")[2]
+
+
+def test_a_dose_that_the_table_has_not_stays_english_whole() -> None:
+    said = rows(("for", "inaunga mkono"), ("hour", "saa"), ("microgram", "mikrogramu"))
+    dose = "100 microgram 4 puffs every 20 minutes for 1 hour"
+    assert said.dose(dose) == dose
+    assert said.unsaid == {dose}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no treatment or refer now",
+        "no general danger sign or very severe disease",
+        "unrefreshing sleep; Chagas rapid test positive",
+        "no cough; malaria rapid test negative",
+        "allergy to penicillin; takes warfarin already: not twice",
+    ],
+)
+def test_a_list_is_never_put_into_the_hole_of_one_row(text: str) -> None:
+    table = (("no {}", "sans {}"), ("{} test", "test {}"), ("{} positive", "{} positif"))
+    table = (*table, ("{} negative", "{} négatif"), ("allergy to {}", "allergie ({})"), ("cough", "toux"))
+    mark = "; " if "; " in text else " or "
+    said = rows(*table, ("takes {} already: not twice", "prend déjà {}"))
+    whole = said.say(text)
+    assert whole == text or whole == mark.join(said.say(part) for part in text.split(mark))
+
+
+def test_a_name_after_a_quoted_name_is_said_too() -> None:
+    said = rows(("cough", "toux"), ("fever", "fièvre"))
+    assert said.say('Cough ("koh koh"), Fever ("hot")') == 'Toux ("koh koh"), Fièvre ("hot")'
+
+
+def test_what_was_said_of_a_patient_is_forgotten() -> None:
+    said = rows(("cough", "toux"))
+    said.say("Ms Uwase; cough")
+    said.forget()
+    assert "Uwase" not in repr(said)
+
+
+def test_a_text_that_is_nested_too_deep_is_left_as_it_is() -> None:
+    said = rows(("no {}", "sans {}"))
+    assert said.say("no " * 900 + "x").endswith("x")

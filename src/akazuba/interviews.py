@@ -36,7 +36,7 @@ class _Growing:
 
     def __init__(self, consultation: Consultation, case: Case, most: int = QUESTIONS) -> None:
         self._consultation, self._most = consultation, most
-        self.case, self.unanswered = case, frozenset[str]()
+        self.case, self.unanswered, self.stopped = case, frozenset[str](), False
         self.assessment, self.questions = consultation.answer(case, most=most)
 
     def take(self, question: Question, answer: Literal["yes", "no", "unknown"]) -> None:
@@ -94,7 +94,10 @@ def led_interview(
         situation = f"The patient has: {described(growing.assessment.findings or ())}."
         steps: tuple[ToolStep, ...] = ()
         if not _settled(growing.assessment):
-            steps = lead(situation, _tools(box, growing, ask, sources), model).steps
+            tools = _tools(box, growing, ask, sources)
+            steps = lead(
+                situation, tools, model, lambda: growing.stopped or _settled(growing.assessment)
+            ).steps
         found, _ = consultation.answer(growing.case, growing.unanswered)
     except CaseError as error:
         return Assessment(line.case_id, error=str(error))
@@ -127,7 +130,10 @@ def _tools(box: Box, growing: _Growing, ask: Ask, sources: Passages) -> tuple[To
         if (id_ := str(arguments.get("id"))) not in offered:
             raise InputError("ask_nurse", "one of " + ", ".join(offered), id_)
         answer = ask(offered[id_])
-        growing.take(offered[id_], "unknown" if answer == "stop" else answer)
+        if answer == "stop":
+            growing.stopped = True
+        else:
+            growing.take(offered[id_], answer)
         return {"question": offered[id_].words, "answer": answer}
 
     def plan(_: Mapping[str, Any]) -> object:

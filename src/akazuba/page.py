@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import click
 from msgspec import UNSET
 
-from akazuba.llm.facts import percent
+from akazuba.llm.facts import named_finding, percent
 from akazuba.llm.narrative import BY_RULES
 from akazuba.records import (
     Action,
@@ -210,11 +210,18 @@ class Page:
         return "\n".join([f"  {title}", *lines])
 
     def _finding(self, name: str, id_: str | None, present: bool, *, denied: bool = True) -> str:
-        """A finding in the middle of a sentence; denied: with its "no" where it is absent."""
-        if id_ and id_.startswith("test:"):
+        """A finding in the middle of a sentence; denied: with its "no" where it is absent.
+
+        In another language a denied finding is "name: no", which no grammar turns round.
+        """
+        test = bool(id_ and id_.startswith("test:"))
+        if self._language.code == ENGLISH:
+            return named_finding(name, id_, present or not (denied or test))
+        if test:
             return self._fill("{} positive" if present else "{} negative", name)
         lowered = name[:1].lower() + name[1:] if name[1:2].islower() else name
-        return lowered if present or not denied else self._fill("no {}", lowered)
+        no = f"{lowered}{self._language.language.colon}{self._say('no')}"
+        return lowered if present or not denied else no
 
     def _differential(self, assessment: Assessment) -> str:
         lines = [f"  {self._say('PROBABLY')}"]
@@ -302,7 +309,7 @@ class Page:
             click.style(_wrapped(f"    {self._fill(author, narrative.model or '')}", "    "), dim=True),
         ]
         if narrative.left_out:
-            left_out = self._fill("The language model was left out: {}.", narrative.left_out)
+            left_out = self._fill("The language model was left out: {}.", self._say(narrative.left_out))
             lines.append(click.style(_wrapped(f"    {left_out}", "    "), dim=True))
         return "\n".join(lines)
 
@@ -310,8 +317,10 @@ class Page:
         """Who has seen the translation, wherever there is one."""
         if self._language.code == ENGLISH:
             return ""
-        review = self._say("Translated by the makers of the box: not reviewed by a speaker or a clinician.")
-        return click.style(_wrapped(f"  {review}", "    "), dim=True)
+        rows = ["Translated by the makers of the box: not reviewed by a speaker or a clinician."]
+        rows += ["Not translated: these lines are in English."] if self._language.unsaid else []
+        said = " ".join(self._say(row) for row in rows)
+        return click.style(_wrapped(f"  {said}", "    "), dim=True)
 
     def _footer(self, assessment: Assessment) -> str:
         lines = []

@@ -144,10 +144,19 @@ def _interview(files: Sequence[str], asked: _Asked, *, led: bool) -> NoReturn:
         settings = from_environ()
         box = open_box(settings)
         telling, _ = _tellings(settings, asked, box)
-        work = partial(interview, box, lines[0], Asker(), asked.heatmaps, telling)
+        work = partial(interview, box, lines[0], Asker(telling.words.say), asked.heatmaps, telling)
         if led:
             model, sources = leading(settings, box, telling.voice)
-            work = partial(led_interview, box, lines[0], Asker(), model, sources, asked.heatmaps, telling)
+            work = partial(
+                led_interview,
+                box,
+                lines[0],
+                Asker(telling.words.say),
+                model,
+                sources,
+                asked.heatmaps,
+                telling,
+            )
     assessment, code = _assessed(lines[0], work)
     failed = _show(assessment, asked, telling.words)
     sys.exit(code or (FAILED if failed else 0))
@@ -182,9 +191,11 @@ def _tellings(settings: Settings, asked: _Asked, box: Box) -> tuple[Telling, Tel
     if asked.with_model is False:
         return Telling(words, SILENT), Telling(words, SILENT)
     voice = open_voice(settings.llm, settings.llm_mmproj, settings.threads, settings.home)
-    told = Telling(words, voice)
-    if voice.may("extract"):
-        told = Telling(words, voice, nearest_findings(opened_sources(settings, box)))
+
+    def nearest(piece: str) -> Sequence[tuple[str, str]]:
+        return nearest_findings(opened_sources(settings, box))(piece)
+
+    told = Telling(words, voice, nearest)
     return told, told if asked.with_model else Telling(words, SILENT)
 
 

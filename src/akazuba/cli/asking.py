@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -23,15 +24,18 @@ _ANSWERS: dict[str, Answer] = {
 
 
 class Asker:
-    """Asks on stderr, so that an assessment in JSON stays clean, and reads the answer from standard input."""
+    """Asks on stderr, so that an assessment in JSON stays clean, and reads the answer from standard input.
 
-    def __init__(self) -> None:
-        self._asked = 0
+    say: puts a question into the nurse's language.
+    """
+
+    def __init__(self, say: Callable[[str], str]) -> None:
+        self._asked, self._say = 0, say
 
     def __call__(self, question: Question) -> Answer:
         self._asked += 1
         wait = f" (about {question.cost_s / 60:.0f} min)" if question.is_test else ""
-        words = f"{self._asked}. {question.words}{wait}  [y]es, [n]o, [u]nknown, [s]top"
+        words = f"{self._asked}. {self._say(question.words)}{wait}  [y]es, [n]o, [u]nknown, [s]top"
         while True:
             try:
                 text = click.prompt(words, prompt_suffix=": ", default="", show_default=False, err=True)

@@ -36,7 +36,8 @@ def ask(question: str, passages: Passages, model: Model | None) -> Answer:
     chosen, left_out = hits, None
     if model is not None and len(hits) > 1:
         try:
-            chosen = _chosen(question, hits, model)
+            first = _chosen(question, hits, model)
+            chosen = [*first, *(hit for hit in hits if hit not in first)]
         except ModelError as error:
             left_out = str(error)
     cited = tuple(
@@ -59,7 +60,7 @@ def _chosen(question: str, hits: list[Hit], model: Model) -> list[Hit]:
     try:
         picked = json.loads(done.text)["answers"]
         return [hits[names.index(name)] for name in dict.fromkeys(picked)]
-    except (ValueError, TypeError, KeyError) as problem:
+    except (ValueError, TypeError, KeyError, RecursionError) as problem:
         raise ModelError(model.name, "JSON of the schema", done.text[:200]) from problem
 
 

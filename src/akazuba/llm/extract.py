@@ -44,7 +44,7 @@ def candidates(note: str, known: Sequence[Finding], nearest: Nearest, model: Mod
     try:
         written = json.loads(done.text)
         chosen = [written[f"p{number}"] for number in range(1, len(pieces) + 1)]
-    except (ValueError, TypeError, KeyError) as problem:
+    except (ValueError, TypeError, KeyError, RecursionError) as problem:
         raise ModelError(model.name, "JSON of the schema", done.text[:200]) from problem
     seen = {finding.id for finding in known}
     found: dict[str, Finding] = {}

@@ -18,7 +18,7 @@ from akazuba.llm.prompts import prompt
 from akazuba.records import ToolStep
 
 MOST_STEPS = 12
-LONGEST_RESULT = 700
+LONGEST_RESULT = 1_500
 """Characters of a tool's answer that go back to the model; the log keeps them all."""
 
 FINISH = "finish"
@@ -44,10 +44,13 @@ class Led:
     ended: str
 
 
-def lead(situation: str, tools: Sequence[Tool], model: Model) -> Led:
+def lead(
+    situation: str, tools: Sequence[Tool], model: Model, over: Callable[[], bool] = lambda: False
+) -> Led:
     """Lets a model call tools until it finishes, `MOST_STEPS` are done or it calls amiss too often.
 
-    situation: what is known at the start, in words. Raises nothing: a model that fails ends the interview.
+    situation: what is known at the start, in words. over: whether there is nothing left to ask. Raises
+    nothing: a model that fails ends the interview.
     """
     by_name = {tool.name: tool for tool in tools}
     asked = prompt("lead")
@@ -63,6 +66,8 @@ def lead(situation: str, tools: Sequence[Tool], model: Model) -> Led:
             return Led(tuple(steps), "the model finished")
         step = _done(by_name, name, arguments)
         steps.append(step)
+        if over():
+            return Led(tuple(steps), "nothing is left to ask")
         faults = faults + 1 if step.error else 0
         if faults == MOST_FAULTS:
             return Led(tuple(steps), f"{MOST_FAULTS} calls in a row were refused")
@@ -82,7 +87,7 @@ def _called(
     try:
         call = json.loads(done.text)
         name, arguments = call["tool"], call["arguments"]
-    except (ValueError, TypeError, KeyError) as problem:
+    except (ValueError, TypeError, KeyError, RecursionError) as problem:
         raise ModelError(model.name, "JSON of a call", done.text[:200]) from problem
     if not isinstance(name, str) or not isinstance(arguments, dict):
         raise ModelError(model.name, "the name and the arguments of a tool", done.text[:200])
@@ -98,6 +103,8 @@ def _done(tools: Mapping[str, Tool], name: str, arguments: Mapping[str, Any]) ->
         return ToolStep(name, written, json.dumps(tool.call(arguments), ensure_ascii=False))
     except AkazubaError as error:
         return ToolStep(name, written, "", str(error))
+    except (LookupError, TypeError, ValueError, OverflowError) as fault:
+        return ToolStep(name, written, "", f"{name}: expected arguments of its schema, found {fault!r}")
 
 
 def schema(tools: Sequence[Tool]) -> dict[str, Any]:

@@ -29,6 +29,8 @@ EMBEDDED = "SmolLM2-135M-Instruct.Q4_1.gguf"
 EMBEDDED_MEMORY_MIB = 300
 GGUF_MAGIC = b"GGUF"
 LONGEST_LOG = 2**20
+LONGEST_REQUEST = 60_000
+"""Bytes: what a pipe takes in without anybody reading."""
 
 Message = Mapping[str, Any]
 """{"role": "system", "user" or "assistant", "content": text or, with a vision model, parts}."""
@@ -105,7 +107,8 @@ class LocalModel:
         self._memory_mib = memory_mib
         self._idle_s, self._start_s, self._answer_s, self._wait_s = idle_s, start_s, answer_s, wait_s
         self._rest_s, self._rests_until = rest_s, 0.0
-        self._turn = threading.Lock()
+        self._turn = threading.RLock()
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._log: IO[bytes] | None = None
         self._logged = 0  # bytes of the log before this request
@@ -160,48 +163,67 @@ class LocalModel:
         return found
 
     def stop(self) -> None:
+        if (process := self._process) is not None:
+            process.kill()  # a request that waits for it ends at once
         with self._turn:
             self._end()
+
+    def _stop_if_idle(self, timer: threading.Timer) -> None:
+        with self._turn:
+            if self._idle is timer:
+                self._end()
 
     def _ask(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         if not self._turn.acquire(timeout=self._wait_s):
             raise ModelError(self.name, "a model that is free", "busy with another request")
         try:
-            if time.monotonic() < self._rests_until:
-                raise ModelError(self.name, "a model that is fast enough", "too slow a moment ago: it rests")
             if self._idle:
                 self._idle.cancel()
-            process = self._running()
-            self._logged = os.fstat(self._log.fileno()).st_size if self._log else 0
-            deadline = time.monotonic() + self._answer_s
-            try:
-                assert process.stdin is not None  # noqa: S101
-                process.stdin.write(json.dumps(request).encode() + b"\n")
-                process.stdin.flush()
-            except OSError as problem:
-                raise self._ended("an answer") from problem
-            for reply in self._lines(process, deadline, "an answer"):
-                if "error" in reply:
-                    raise ModelError(self.name, "an answer", reply["error"])
-                yield reply
-                if "done" in reply:
-                    return
-        except GeneratorExit:
+            yield from self._answers(request)
+        except ModelError:
+            raise
+        except (
+            BaseException
+        ):  # whatever else ends a request: what the process still says is not the next one's
             self._end()
             raise
         finally:
             if self._process is not None:
-                self._idle = threading.Timer(self._idle_s, self.stop)
-                self._idle.daemon = True
-                self._idle.start()
+                timer = threading.Timer(self._idle_s, lambda: self._stop_if_idle(timer))
+                timer.daemon, self._idle = True, timer
+                timer.start()
             self._turn.release()
+
+    def _answers(self, request: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+        if time.monotonic() < self._rests_until:
+            raise ModelError(self.name, "a model that is fast enough", "too slow a moment ago: it rests")
+        line = json.dumps(request).encode() + b"\n"
+        if len(line) > LONGEST_REQUEST:
+            raise ModelError(self.name, f"a question of at most {LONGEST_REQUEST} bytes", f"{len(line)}")
+        process = self._running()
+        self._logged = os.fstat(self._log.fileno()).st_size if self._log else 0
+        deadline = time.monotonic() + self._answer_s
+        try:
+            assert process.stdin is not None  # noqa: S101
+            process.stdin.write(line)
+            process.stdin.flush()
+        except OSError as problem:
+            raise self._ended("an answer") from problem
+        for reply in self._lines(process, deadline, "an answer"):
+            if "error" in reply:
+                raise ModelError(self.name, "an answer", str(reply["error"]))
+            yield reply
+            if "done" in reply:
+                return
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self._process is not None and self._process.poll() is None:
             return self._process
         self._end()
         self._checked()
-        command = [sys.executable, "-m", "akazuba.llm.worker", str(self.path)]
+        self._folder = tempfile.TemporaryDirectory(prefix="akazuba-llm-")
+        # -P: what lies in the folder where the box was started is not run.
+        command = [sys.executable, "-P", "-m", "akazuba.llm.worker", str(self.path), self._folder.name]
         command += ["--mmproj", str(self._mmproj)] if self._mmproj else []
         command += ["--context", str(self._context), "--threads", str(self._threads)]
         command += ["--memory-mib", str(self._memory_mib or _memory_for(self.path))]
@@ -245,11 +267,23 @@ class LocalModel:
                 if not piece:
                     raise self._ended(expected)
                 *whole, held = (held + piece).split(b"\n")
-                yield from (json.loads(line) for line in whole)
+                for line in whole:
+                    yield self._read(line)
+
+    def _read(self, line: bytes) -> dict[str, Any]:
+        try:
+            found = json.loads(line)
+        except ValueError as problem:
+            self._end()
+            raise ModelError(self.name, "JSON of its process", repr(line[:80])) from problem
+        if not isinstance(found, dict):
+            self._end()
+            raise ModelError(self.name, "an object of its process", repr(line[:80]))
+        return found
 
     def _ended(self, expected: str, said: str = "") -> ModelError:
         """The error of a process that ended by itself, with the last fault that it wrote."""
-        code = self._process.wait() if self._process else 0
+        code = self._exit_code()
         faults: list[str] = []
         if self._log:
             handle = self._log.fileno()
@@ -258,6 +292,16 @@ class LocalModel:
         self._end()
         why = faults[0] if faults else said or f"its process ended (code {code})"
         return ModelError(self.name, expected, why)
+
+    def _exit_code(self) -> int:
+        """Of a process that has ended or is about to; one that is not is killed."""
+        if self._process is None:
+            return 0
+        try:
+            return self._process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            return self._process.wait()
 
     def _end(self) -> None:
         if self._idle:
@@ -272,6 +316,9 @@ class LocalModel:
         if self._log:
             self._log.close()
             self._log = None
+        if self._folder:
+            self._folder.cleanup()
+            self._folder = None
 
 
 def _memory_for(path: Path) -> int:

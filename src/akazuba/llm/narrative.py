@@ -116,7 +116,7 @@ def drafted(known: Told, model: Model) -> Draft:
         lines: dict[Audience, tuple[str, ...]] = {
             audience: tuple(str(line) for line in written[audience]) for audience in known
         }
-    except (ValueError, TypeError, KeyError) as problem:
+    except (ValueError, TypeError, KeyError, RecursionError) as problem:
         raise ModelError(model.name, "JSON of the narrative's schema", done.text[:200]) from problem
     return Draft(lines, done.first_s, done.total_s, done.tokens)
 
@@ -133,7 +133,7 @@ def schema(known: Told) -> dict[str, Any]:
 
 
 def _tidied(lines: Sequence[str]) -> list[str]:
-    """Each code once, each lead once.
+    """Each fact once, each lead once.
 
     >>> _tidied(["Also E1a", "Also E2a", "E1a"])
     ['Also E1a', 'E2a']
@@ -145,10 +145,10 @@ def _tidied(lines: Sequence[str]) -> list[str]:
         if found is None:
             kept.append(line)
             continue
-        lead, code = found[1], found[2]
-        if code not in used:
+        lead, code, fact = found.groups()
+        if fact not in used:
             kept.append(code if lead is None or lead in used else line)
-        used |= {code, lead or code}
+        used |= {fact, lead or fact}
     return kept
 
 

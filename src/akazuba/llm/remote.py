@@ -19,22 +19,39 @@ from akazuba.errors import ModelError
 from akazuba.llm.model import Completion, Message
 
 LONGEST_ANSWER = 2**20
+LOCAL = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        *("127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"),
+        *("::1/128", "fc00::/7", "fe80::/10"),
+    )
+)
+"""Networks that no router of the internet passes on."""
 
 
 class RemoteModel:
-    """url: of the server, such as http://192.168.1.20:8080/v1. answer_s: the longest that it may take."""
+    """url: of the server, such as http://192.168.1.20:8080/v1. answer_s: the longest that it may take.
+
+    rest_s: how long one that failed is not asked again.
+    """
 
     digest = ""
 
-    def __init__(self, url: str, *, answer_s: float = 60.0) -> None:
-        self._url = urlsplit(url)
-        self._answer_s = answer_s
-        if self._url.scheme not in ("http", "https") or not self._url.hostname:
-            raise ModelError("AKAZUBA_LLM", "a path, http://… or https://…", url)
+    def __init__(self, url: str, *, answer_s: float = 20.0, rest_s: float = 120.0) -> None:
+        self._answer_s, self._rest_s, self._rests_until = answer_s, rest_s, 0.0
+        try:
+            parts = urlsplit(url)
+            self._https = parts.scheme == "https"
+            self._host, self._path = parts.hostname or "", parts.path.rstrip("/")
+            self._port = parts.port or (443 if self._https else 80)
+        except ValueError as problem:
+            raise ModelError("AKAZUBA_LLM", "an address of a server", "one that is none") from problem
+        if not self._host:
+            raise ModelError("AKAZUBA_LLM", "a path, http://… or https://…", "an address without a server")
 
     @property
     def name(self) -> str:
-        return self._url.netloc
+        return f"{self._host}:{self._port}"
 
     def complete(
         self,
@@ -44,72 +61,85 @@ class RemoteModel:
         max_tokens: int,
         on_text: Callable[[str], None] | None = None,
     ) -> Completion:
+        if time.monotonic() < self._rests_until:
+            raise ModelError(
+                self.name, "a server that answers", "none a moment ago: it is not asked for a while"
+            )
         asked: dict[str, Any] = {"messages": list(messages), "max_tokens": max_tokens, "temperature": 0}
         if schema:
             shape = {"name": "answer", "schema": schema, "strict": True}
             asked["response_format"] = {"type": "json_schema", "json_schema": shape}
         started = time.monotonic()
-        reply = self._post("/chat/completions", asked)
         try:
-            text = reply["choices"][0]["message"]["content"] or ""
-        except (KeyError, IndexError, TypeError) as problem:
-            raise ModelError(self.name, "a chat completion", str(reply)[:200]) from problem
+            body = self._post(f"{self._path}/chat/completions", json.dumps(asked), started + self._answer_s)
+        except (OSError, http.client.HTTPException) as problem:
+            self._rests_until = time.monotonic() + self._rest_s
+            raise ModelError(self.name, "an answer of the local server", str(problem)) from problem
+        text, tokens, prompt_tokens = self._read(body)
         if on_text:
             on_text(text)
         total = time.monotonic() - started
-        usage = reply.get("usage") or {}
-        return Completion(
-            text, total, total, usage.get("completion_tokens", 0), usage.get("prompt_tokens", 0)
-        )
+        return Completion(text, total, total, tokens, prompt_tokens)
 
     def stop(self) -> None:
         """Nothing of it runs here."""
 
-    def _post(self, path: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-        https = self._url.scheme == "https"
-        port = self._url.port or (443 if https else 80)
-        address = self._local_address(port)
-        kind = http.client.HTTPSConnection if https else http.client.HTTPConnection
-        connection = kind(self._url.hostname or "", port, timeout=self._answer_s)
+    def _read(self, body: bytes) -> tuple[str, int, int]:
         try:
-            # To the address that was looked up: the name might point elsewhere when looked up again.
-            plain = socket.create_connection((address, port), self._answer_s)
-            connection.sock = _secured(plain, self._url.hostname or "") if https else plain
+            reply = json.loads(body)
+            text = reply["choices"][0]["message"]["content"]
+            usage = reply.get("usage") or {}
+            counts = int(usage.get("completion_tokens", 0)), int(usage.get("prompt_tokens", 0))
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as problem:
+            found = body[:200].decode(errors="replace")
+            raise ModelError(self.name, "a chat completion", found) from problem
+        if not isinstance(text, str):
+            raise ModelError(self.name, "a text", str(text)[:80])
+        return text, *counts
+
+    def _post(self, path: str, asked: str, deadline: float) -> bytes:
+        address = self._local_address()
+        kind = http.client.HTTPSConnection if self._https else http.client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=self._answer_s)
+        # To the address that was looked up: the name might point elsewhere when looked up again.
+        plain = socket.create_connection((address, self._port), self._answer_s)
+        wire = _secured(plain, self._host) if self._https else plain
+        try:
+            connection.sock = wire
             connection.request(
-                "POST",
-                self._url.path.rstrip("/") + path,
-                json.dumps(asked),
-                {"Content-Type": "application/json"},
+                "POST", path, asked, {"Content-Type": "application/json", "Connection": "close"}
             )
             response = connection.getresponse()
-            body = response.read(LONGEST_ANSWER)
-            if response.status != http.client.OK:
-                raise ModelError(
-                    self.name, "an answer", f"{response.status}: {body[:200].decode(errors='replace')}"
-                )
-            found = json.loads(body)
-        except (OSError, http.client.HTTPException, ValueError) as problem:
-            raise ModelError(self.name, "an answer of the local server", str(problem)) from problem
+            body = b""
+            while len(body) < LONGEST_ANSWER:
+                if (left := deadline - time.monotonic()) <= 0:
+                    raise TimeoutError("too slow")
+                wire.settimeout(left)
+                if not (piece := response.read1(65536)):
+                    break
+                body += piece
         finally:
             connection.close()
-        if not isinstance(found, dict):
-            raise ModelError(self.name, "a JSON object", str(found)[:200])
-        return found
+            wire.close()
+        if response.status != http.client.OK:
+            found = f"{response.status}: {body[:200].decode(errors='replace')}"
+            raise ModelError(self.name, "an answer", found)
+        return body
 
-    def _local_address(self, port: int) -> str:
-        host = self._url.hostname or ""
+    def _local_address(self) -> str:
         try:
-            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as problem:
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as problem:
             raise ModelError(
-                "AKAZUBA_LLM", "a server of the local network", f"{host}: {problem}"
+                "AKAZUBA_LLM", "a server of the local network", f"{self._host}: {problem}"
             ) from problem
-        address = str(found[0][4][0])
-        if not (ip := ipaddress.ip_address(address.partition("%")[0])).is_private and not ip.is_loopback:
+        address = str(found[0][4][0]).partition("%")[0]
+        ip = ipaddress.ip_address(address)
+        if not any(ip in network for network in LOCAL if network.version == ip.version):
             raise ModelError(
                 "AKAZUBA_LLM",
                 "a server of the local network (a patient's findings do not leave the post)",
-                f"{host} at {address}",
+                f"{self._host} at {address}",
             )
         return address
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from akazuba.errors import ModelError
-from akazuba.llm.facts import Words
+from akazuba.llm.facts import Words, named_finding
 from akazuba.llm.prompts import prompt
 from akazuba.records import Candidate, Finding
 
@@ -54,15 +54,11 @@ def _picked(listed: Sequence[Candidate], findings: Sequence[Finding], model: Mod
     done = model.complete(asked, schema=schema, max_tokens=16)
     try:
         return letters.index(json.loads(done.text)["first"])
-    except (ValueError, TypeError, KeyError) as problem:
+    except (ValueError, TypeError, KeyError, RecursionError) as problem:
         raise ModelError(model.name, "JSON of the schema", done.text[:200]) from problem
 
 
 def described(findings: Sequence[Finding]) -> str:
     """What is known of the patient, in one line."""
-    names = [
-        finding.name.lower() if finding.present else f"no {finding.name.lower()}"
-        for finding in findings
-        if finding.counts
-    ]
+    names = [named_finding(f.name, f.id, f.present) for f in findings if f.counts]
     return "; ".join(dict.fromkeys(names)) or "nothing"

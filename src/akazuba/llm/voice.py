@@ -7,8 +7,9 @@ no harm; it may not suggest findings, read second or lead an interview.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 Task = Literal["narrative", "ask", "extract", "second_reader", "lead"]
 HARMLESS: frozenset[Task] = frozenset(("narrative", "ask"))
 OFF = "off"
+EMERGENCY = "an emergency does not wait for it"
 GATE = "llm_gate.json"
 """In the package, of the models that the makers evaluated; in the box's home, of the deployer's own."""
 
@@ -42,22 +44,30 @@ class Passed(Value, frozen=True):
 
 @dataclass(frozen=True)
 class Voice:
-    """model: None where there is none, and `why` says so; both None and "" where none is asked."""
+    """model: None where there is none, and `why` says so; both None where none is asked.
+
+    gate: the tasks that the model may do besides; read when first asked for, because it reads the whole file.
+    """
 
     model: Model | None = None
-    tasks: frozenset[Task] = HARMLESS
+    gate: Callable[[], frozenset[Task]] = frozenset
     why: str | None = None
 
     def may(self, task: Task) -> bool:
-        return self.model is not None and task in self.tasks
+        return self.model is not None and (task in HARMLESS or task in self.gate())
 
     def tell(self, assessment: Assessment, words: Words) -> Narrative | None:
-        """The assessment in words: by the model if it can, else by rules, with the reason."""
-        if self.model is None or not self.may("narrative"):
+        """The assessment in words: by the model if it can, else by rules, with the reason.
+
+        An emergency does not wait for a model.
+        """
+        if self.model is None:
             return by_rules(assessment, words, self.why)
+        if assessment.triage and assessment.triage.level == "red":
+            return by_rules(assessment, words, EMERGENCY)
         try:
             return by_model(assessment, words, self.model)
-        except ModelError as error:
+        except (ModelError, ArtefactError) as error:
             return by_rules(assessment, words, str(error))
 
     def suggested(self, note: str, findings: Sequence[Finding], nearest: Nearest) -> tuple[Finding, ...]:
@@ -87,7 +97,7 @@ SILENT = Voice()
 def open_voice(setting: str, mmproj: Path | None, threads: int, home: Path) -> Voice:
     """The model that a setting names: "" the embedded one, "off" none, a path, or a local server's address.
 
-    Nothing is started before it is asked. Raises ArtefactError for a broken gate.
+    Nothing is started before it is asked.
     """
     if setting == OFF:
         return Voice(why="it is switched off")
@@ -102,36 +112,33 @@ def open_voice(setting: str, mmproj: Path | None, threads: int, home: Path) -> V
         if path is None:
             return Voice(why="none is installed (akazuba model fetch-llm)")
         model = LocalModel(path, mmproj=mmproj, threads=threads)
-        return Voice(model, permitted(model.digest, home))
+
+        @cache
+        def gate() -> frozenset[Task]:
+            try:
+                return permitted(model.digest, home)
+            except ModelError:
+                return frozenset()  # the file cannot be read: asking the model will say so
+
+        return Voice(model, gate)
     except ModelError as error:
         return Voice(why=str(error))
 
 
 def fetched(home: Path) -> Path | None:
     """The model that was fetched into the box's home, the newest if there are several."""
-    files = sorted((home / "llm").glob("*.gguf"), key=lambda path: path.stat().st_mtime)
+    files = [path for path in (home / "llm").glob("*.gguf") if not path.stem.endswith("-mmproj")]
+    files.sort(key=lambda path: path.stat().st_mtime)
     return files[-1] if files else None
 
 
 def permitted(digest: str, home: Path) -> frozenset[Task]:
-    """The tasks that a model may do. Raises ArtefactError for a broken gate."""
-    for gate in _gates(home):
+    """The tasks that a model passed. A gate that cannot be read lets no model through."""
+    for read in ((home / GATE).read_bytes, (resources.files("akazuba.llm") / GATE).read_bytes):
+        try:
+            gate = msgspec.json.decode(read(), type=dict[str, Passed])
+        except (OSError, msgspec.DecodeError):
+            continue
         if digest in gate:
-            return HARMLESS | frozenset(gate[digest].tasks)
-    return HARMLESS
-
-
-def _gates(home: Path) -> Iterable[dict[str, Passed]]:
-    own = home / GATE
-    if own.is_file():
-        yield _read(own.read_bytes(), str(own))
-    yield _read((resources.files("akazuba.llm") / GATE).read_bytes(), f"llm/{GATE}")
-
-
-def _read(text: bytes, item: str) -> dict[str, Passed]:
-    try:
-        return msgspec.json.decode(text, type=dict[str, Passed])
-    except msgspec.DecodeError as problem:
-        raise ArtefactError(
-            item, "models by digest, with the tasks that each passed", str(problem)
-        ) from problem
+            return frozenset(gate[digest].tasks)
+    return frozenset()

@@ -16,7 +16,6 @@ import os
 import resource
 import secrets
 import sys
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ KNOWN_OPTIONS = 64
 def main() -> None:
     arguments = argparse.ArgumentParser()
     arguments.add_argument("model")
+    arguments.add_argument("folder", type=Path)
     arguments.add_argument("--mmproj", default="")
     arguments.add_argument("--context", type=int, default=2048)
     arguments.add_argument("--threads", type=int, default=2)
@@ -37,18 +37,17 @@ def main() -> None:
     # llama.cpp writes to stdout where it likes; the answers go to a copy that nobody else knows.
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1)
     os.dup2(2, 1)
-    with tempfile.TemporaryDirectory(prefix="akazuba-llm-") as folder:
+    try:
+        server = _opened(given)
+    except Exception as problem:
+        _say(answers, {"error": str(problem)})
+        return
+    _say(answers, {"ready": True})
+    for line in sys.stdin:
         try:
-            server = _opened(given, Path(folder))
+            _answer(server, json.loads(line), answers)
         except Exception as problem:
-            _say(answers, {"error": str(problem)})
-            return
-        _say(answers, {"ready": True})
-        for line in sys.stdin:
-            try:
-                _answer(server, json.loads(line), answers)
-            except Exception as problem:
-                _say(answers, {"error": f"{type(problem).__name__}: {problem}"})
+            _say(answers, {"error": f"{type(problem).__name__}: {problem}"})
 
 
 def _bound(memory_mib: int) -> None:
@@ -63,7 +62,7 @@ def _bound(memory_mib: int) -> None:
         return  # no Linux: the limit above has to do
 
 
-def _opened(given: argparse.Namespace, folder: Path) -> Any:
+def _opened(given: argparse.Namespace) -> Any:
     import xllamacpp
 
     params = xllamacpp.CommonParams()
@@ -78,7 +77,7 @@ def _opened(given: argparse.Namespace, folder: Path) -> Any:
     params.fit_params = params.warmup = params.endpoint_slots = params.ui = False
     params.n_threads_http = 1
     params.verbosity = 1
-    params.hostnames = [str(folder / "socket.sock")]
+    params.hostnames = [str(given.folder / "socket.sock")]
     params.api_keys = [secrets.token_hex(32)]
     return xllamacpp.Server(params)
 

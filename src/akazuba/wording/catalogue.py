@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 
@@ -23,10 +23,21 @@ ENGLISH = "en"
 SCREEN = "screen.tsv"
 
 _NUMBERS = re.compile(r"(?<![A-Za-z])((?:[<>≥≤×~+-]\s?)?\d[\d.,]*(?:\s?[/<>≥≤=-]\s?\d[\d.,]*)*\s?%?)")
-_QUOTED = re.compile(r'(.+?) (\(".*"\))')
+_QUOTED = re.compile(r'(.+?) (\("[^"]*"\))')
+_DURING = re.compile(r" for ([\d.]+) days?$")
 _BRACKETED = re.compile(r"(.+?) \((.+)\)", re.DOTALL)
 _HOLE = re.compile(r"\{(\d*)\}")
 _LETTERS = re.compile(r"[^\W\d_]{2}")
+_FREE = "check at once ("
+"""Rows that begin so hold whole reasons; in the hole of any other row a list would change its sense."""
+
+_NO_VERBS = frozenset(
+    ("for", "against", "present", "absent", "tests", "uncertain", "yes", "no", "none", "or")
+)
+"""Rows that stand alone on the screen and mean something else inside a text."""
+
+DEEPEST = 12
+"""Levels to which a text is taken apart."""
 
 
 @dataclass(frozen=True)
@@ -47,13 +58,17 @@ class Language:
 
 @dataclass
 class Catalogue:
-    """One language's table. rows: English text -> its translation. unsaid: what had to stay in English."""
+    """One language's table. rows: English text -> its translation.
+
+    unsaid: what had to stay in English since `forget`, which a new patient's document begins with.
+    """
 
     code: str
     language: Language
     rows: Mapping[str, str]
     unsaid: set[str] = field(default_factory=set)
     _said: dict[str, str] = field(default_factory=dict)
+    _depth: int = 0
 
     def __post_init__(self) -> None:
         holed = self.rows.with_holes() if isinstance(self.rows, Rows) else self.rows.items()
@@ -61,13 +76,50 @@ class Catalogue:
         patterns.sort(key=lambda row: -len(_HOLE.sub("", row[0])))
         self._patterns = [(_pattern(english), said) for english, said in patterns if _LETTERS.search(english)]
 
+    def forget(self) -> None:
+        """What was said of one patient does not stay in memory."""
+        self.unsaid.clear()
+        self._said.clear()
+
     def say(self, text: str) -> str:
         """The text in this language, as far as the table goes. English is returned as it is."""
-        if self.code == ENGLISH or not text:
+        if self.code == ENGLISH or not text or self._depth > DEEPEST:
             return text
         if text not in self._said:
+            self._depth += 1
             self._said[text] = self._whole(text) or self._in_pieces(text)
+            self._depth -= 1
         return self._said[text]
+
+    def join(self, texts: Iterable[str]) -> str:
+        """Each text said, as a list."""
+        return self.language.after.join(self.say(text) for text in texts)
+
+    def dose(self, text: str) -> str:
+        """A dose (amount, unit, how often, for how long), said whole or left in English.
+
+        >>> catalogue(ENGLISH).dose("250 mg twice daily for 5 days")
+        '250 mg twice daily for 5 days'
+        """
+        if self.code == ENGLISH:
+            return text
+        amount, _, rest = text.partition(" ")
+        during = _DURING.search(rest)
+        for end, days in ((during.start(), during[1]), (len(rest), "")) if during else ((len(rest), ""),):
+            if (said := self._unit_and_frequency(rest[:end])) is not None:
+                row = "for {} day" if days == "1" else "for {} days"
+                return f"{amount} {said}" + (f" {self.fill(row, days)}" if days else "")
+        self.unsaid.add(text)
+        return text
+
+    def _unit_and_frequency(self, text: str) -> str | None:
+        for blank in (*_places(" ", text), len(text)):
+            unit, frequency = text[:blank], text[blank + 1 :]
+            said = self.rows.get(unit) or (unit if not _LETTERS.search(unit) else None)
+            often = self.rows.get(frequency) if frequency else ""
+            if said is not None and often is not None:
+                return f"{said} {often}".strip()
+        return None
 
     def fill(self, text: str, *values: str) -> str:
         """A row with `{}` in this language, its holes filled with `values` as they are.
@@ -85,9 +137,13 @@ class Catalogue:
         if not text.isupper() and (said := self.rows.get(turned)) is not None:
             return said[:1].upper() + said[1:] if text[0].isupper() else said
         for pattern, said in self._patterns:
-            if found := pattern.fullmatch(text):
+            found = pattern.fullmatch(text)
+            if found and (text.startswith(_FREE) or not any(map(self._is_list, found.groups()))):
                 return _filled(said, [self.say(part) for part in found.groups()])
         return None
+
+    def _is_list(self, text: str) -> bool:
+        return ("; " in text or " or " in text) and text not in self.rows
 
     def _in_pieces(self, text: str) -> str:
         """What the box put together, taken apart in the one way that fits."""
@@ -127,6 +183,8 @@ class Catalogue:
     def _pair(self, text: str) -> str | None:
         """A verb with its object, or a name with its value."""
         for blank in _places(" ", text):
+            if text[:blank] in _NO_VERBS or "; " in text[: blank + 1] or self._is_list(text[blank + 1 :]):
+                continue
             head, rest = self._whole(text[:blank]), self._whole(text[blank + 1 :])
             if head is None and not _LETTERS.search(text[:blank]):
                 head = text[:blank]  # a letter of a unit
@@ -135,11 +193,15 @@ class Catalogue:
         return None
 
     def _values(self, text: str) -> str | None:
-        """Words between numbers, which stay."""
-        numbers = _NUMBERS.split(text)
-        if len(numbers) == 1:
+        """Words between numbers, which stay; all of them or none, so that no half of a sentence is said."""
+        pieces = _NUMBERS.split(text)
+        if len(pieces) == 1:
             return None
-        return "".join(self._around(part) if n % 2 == 0 else part for n, part in enumerate(numbers))
+        said = [self._around(piece) if n % 2 == 0 else piece for n, piece in enumerate(pieces)]
+        if None in said:
+            self.unsaid.add(text)
+            return text
+        return "".join(piece for piece in said if piece)
 
     def _parts(self, text: str, mark: str) -> list[str]:
         """The parts of a list; a row of the table that has the mark itself is one part."""
@@ -150,10 +212,13 @@ class Catalogue:
             parts = parts[most:]
         return found
 
-    def _around(self, piece: str) -> str:
+    def _around(self, piece: str) -> str | None:
         """A piece between numbers, with the blanks around it as they are."""
         words = piece.strip()
-        return piece.replace(words, self.say(words)) if words else piece
+        if not _LETTERS.search(words):
+            return piece
+        said = None if words in _NO_VERBS else self._known(words)
+        return None if said is None else piece.replace(words, said)
 
 
 def _places(mark: str, text: str) -> list[int]:

@@ -20,6 +20,9 @@ SAID = frozenset(
 )
 """Fields that hold a fixed text, or a list of them."""
 
+WITH_NAMES = frozenset(("could_change", "withheld", "check_first"))
+"""Fields in which names of inputs stand (`egfr_ml_min`)."""
+
 SAID_WHOLE = frozenset(("answers", "undecided"))
 """Fields of which the names are said too."""
 
@@ -31,18 +34,20 @@ def in_language(document: Document, words: Catalogue) -> Document:
     """The document as it is read in the language of `words`."""
     if words.code == ENGLISH:
         return document
+    words.forget()
     return msgspec.convert(_said(msgspec.to_builtins(document), "", words), type(document))
 
 
 def _said(value: object, field: str, words: Catalogue) -> object:
     match value:
         case str():
-            said = value.replace("_", " ") if field == "could_change" else value
-            return words.say(said) if field in SAID else value
+            return _text(value, field, words)
         case list() | tuple():
             return [_said(part, field, words) for part in value]
         case dict() if field in SAID_WHOLE:
-            return {words.say(name.replace("_", " ")): words.say(str(text)) for name, text in value.items()}
+            said_names = [words.say(name.replace("_", " ")) for name in value]
+            names = said_names if len({*said_names}) == len(value) else list(value)
+            return {name: words.say(str(text)) for name, text in zip(names, value.values(), strict=True)}
         case dict() if field == "because":
             return value  # the values of inputs, by their names
         case dict():
@@ -51,3 +56,10 @@ def _said(value: object, field: str, words: Catalogue) -> object:
             }
         case _:
             return value
+
+
+def _text(value: str, field: str, words: Catalogue) -> str:
+    if field == "dose":
+        return words.dose(value)
+    said = value.replace("_", " ") if field in WITH_NAMES else value
+    return words.say(said) if field in SAID else value

@@ -7,6 +7,7 @@ import pytest
 
 from akazuba.language.reader import Reader
 from akazuba.language.scenes import Scenes
+from akazuba.language.signs import SILENT
 from akazuba.language.tokens import tokenise
 from akazuba.terminology import Terminology
 
@@ -20,7 +21,7 @@ X:2\t4\tpart\tcannot + >wake"""
 
 @pytest.fixture(scope="module")
 def reader(terminology: Terminology) -> Reader:
-    return Reader(terminology)
+    return Reader(terminology, SILENT)
 
 
 def present(reader: Reader, note: str) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import structs
@@ -9,12 +10,13 @@ from msgspec import structs
 from akazuba.language.context import Context, read_contexts
 from akazuba.language.english import common_words, why_not_english
 from akazuba.language.matching import DANGER_WORD, Match, Matcher, english_lesion_words, english_lexicon
+from akazuba.language.signs import SeenSign, SignModel, english_signs
 from akazuba.language.times import english_durations, find_times
 from akazuba.language.tokens import Gap, Token, tokenise
 from akazuba.language.triggers import english_roles, english_triggers
 from akazuba.language.typos import Spelling
 from akazuba.records import Finding, NoteReading
-from akazuba.terminology import Terminology
+from akazuba.terminology import Terminology, kinds_of
 
 PAIN, ABDOMINAL_PAIN, HEADACHE, CHEST_PAIN = "HP:0012531", "HP:0002027", "HP:0002315", "HP:0100749"
 DYSPNOEA = "HP:0002094"
@@ -66,8 +68,9 @@ class Reader:
     [('Fever', True, 'patient', 3.0), ('Cough', False, 'patient', None), ('Asthma', True, 'family', None)]
     """
 
-    def __init__(self, terminology: Terminology) -> None:
+    def __init__(self, terminology: Terminology, signs: SignModel | None = None) -> None:
         self._terminology = terminology
+        self._signs = signs or english_signs()
         self._lexicon = english_lexicon()
         self._matcher = Matcher(terminology, self._lexicon)
         self._spelling = Spelling(self._matcher.words_of_danger)
@@ -102,7 +105,51 @@ class Reader:
             if context.present or term != DANGER_WORD
         ]
         mentions += [lasting for mention in mentions for lasting in self._lasting(mention)]
+        mentions += self._told(note, tokens, mentions)
         return NoteReading(_once_each(mentions), understood=True)
+
+    def _told(self, note: str, tokens: Sequence[Token], mentions: Sequence[Finding]) -> list[Finding]:
+        """Danger signs that only the word model reads, with the words that tell them.
+
+        It adds and never denies: a sign gives way to a mention of it, to a denial in its own words, and when
+        its strongest word is denied, said of somebody else, of the past or as a warning.
+        """
+        seen = [sign for sign in self._signs.read(note) if not self._settled(sign, mentions)]
+        if not seen:
+            return []
+        starts = [token.start for token in tokens]
+        pairs = []
+        for sign in seen:
+            place = max(bisect_right(starts, sign.peak) - 1, 0)
+            pairs.append((Match(place, place + 1, 1, (sign.id,), inferred=True), sign))
+        pairs.sort(key=lambda pair: pair[0].first)
+        contexts = read_contexts(
+            tokens, [match for match, _ in pairs], find_times(note), self._triggers, self._roles
+        )
+        return [
+            Finding(
+                id=sign.id,
+                name=self._terminology.label(sign.id),
+                present=True,
+                source="note",
+                span=(sign.start, sign.end),
+                text=note[sign.start : sign.end],
+                onset_days_ago=context.onset_days,
+            )
+            for (_, sign), context in zip(pairs, contexts, strict=True)
+            if context.present
+            and context.subject == "patient"
+            and not (context.past or context.history or context.hypothetical)
+        ]
+
+    def _settled(self, sign: SeenSign, mentions: Sequence[Finding]) -> bool:
+        """Whether the note names the sign, or denies or doubts it where the model would read it."""
+        return any(
+            sign.id in kinds_of(mention.id, self._terminology.ancestors)
+            and mention.subject == "patient"
+            and ((mention.counts and mention.present) or _overlaps(mention, sign))
+            for mention in mentions
+        )
 
     def _lasting(self, mention: Finding) -> Iterator[Finding]:
         """What the time since a finding began makes of it: a cough of three weeks is a cough of over two."""
@@ -153,6 +200,10 @@ class Reader:
             text=note[start:end],
             onset_days_ago=context.onset_days,
         )
+
+
+def _overlaps(mention: Finding, sign: SeenSign) -> bool:
+    return mention.span is not None and mention.span[0] < sign.end and sign.start < mention.span[1]
 
 
 def _beside(tokens: Sequence[Token], match: Match) -> set[str]:

@@ -8,7 +8,7 @@
 - conformance_growth_agreement: each row of WHO's LMS tables at seven z-scores, the value made by WHO's
   published formula (restricted beyond 3 SD), found again to 0.01.
 - chronic_plan_agreement: see chronic_plans.py. triage_emergency_recall, over_triage: see
-  triage_vignettes.py, of the fresh vignettes, on which nothing was developed. Baselines in the
+  triage_vignettes.py, of the splits on which nothing was developed. Baselines in the
   same run: the vital signs alone by the same rules (no note read), and the chart without the scores that
   may raise it.
 - assess_rules_ms_p50: full triage and all guidelines that apply, for every vignette and chronic case,
@@ -102,8 +102,8 @@ def _tail(z: float, l: float, m: float, s: float) -> float:  # noqa: E741
 
 
 def baselines(desk: Desk) -> dict[str, object]:
-    """The fresh vignettes by their vital signs alone, and by the chart without the scores."""
-    rows = [row for row in triage_vignettes.rows() if row["split"] == "fresh"]
+    """The unseen vignettes by their vital signs alone, and by the chart without the scores."""
+    rows = [row for row in triage_vignettes.rows() if row["split"] in ("fresh", "last")]
     mute, chart = {}, {}
     for row in rows:
         case = msgspec.convert(row["case"], Case)
@@ -180,11 +180,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         result["conformance_growth_agreement"] = growth_agreement(9 if options.quick else 1)
     chronic = chronic_plans.measured(desk.library)
     vignettes = triage_vignettes.measured(desk)
-    fresh = vignettes["fresh"]
+    unseen = vignettes["unseen"]
     result |= {"chronic_plan_agreement": chronic["chronic_plan_agreement"], "chronic": chronic}
     result |= {
-        "triage_emergency_recall": fresh["emergency_recall"],
-        "over_triage": fresh["over_triage"],
+        "triage_emergency_recall": unseen["emergency_recall"],
+        "over_triage": unseen["over_triage"],
         "triage_vignettes": vignettes,
         "triage_vignettes_first_run": json.loads(triage_vignettes.FIRST_RUN.read_text(encoding="utf-8")),
         "baselines": baselines(desk),

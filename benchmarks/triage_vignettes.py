@@ -1,16 +1,18 @@
-"""How urgent the box calls patients whom others described: 540 vignettes in a nurse's words.
+"""How urgent the box calls patients whom others described: 630 vignettes in a nurse's words.
 
 Each (`data/triage_vignettes.ndjson`) retells a published or a teaching case in other words, with the part of
-the chart (IITT) that sets its urgency. Five authors, none a clinician (language models, asked to write as
-nurses, clinical officers and relatives do), who never saw the code or its word lists. Of the later 420 a
-sixth gave each its level again without seeing the first one. Splits, in the order in which they were written:
+the chart (IITT) that sets its urgency. Six authors, none a clinician (language models, asked to write as
+nurses, clinical officers and relatives do), who never saw the code or its word lists. Of 420 another one gave
+each its level again without seeing the first one: the same for all. Splits, in the order in which they were
+written:
 
 - dev, heldout (120): the held-out half's errors were never printed.
 - second-dev, second-heldout (220): the latter was measured once and then released to develop on.
-- fresh (200): measured after all mending, `fresh` in `results/triage_vignettes_first_run.json`; its errors
-are
-  never printed. The figure to quote.
+- fresh (200): measured three times, with the phrases alone and with the word model at two thresholds.
+- last (90): measured once, after everything. With `fresh` the figure to quote; errors of both are never
+  printed.
 
+`results/triage_vignettes_first_run.json` holds what each split gave when it was first measured.
 emergency_recall: of the red expected, how many are red. urgent_recall: of the red and yellow, how many
 are not green. over_triage: of the green, how many are red or yellow. agreement: exactly the expected
 level.
@@ -33,8 +35,8 @@ from akazuba.urgency import Desk, urgency_of
 VIGNETTES = Path(__file__).parent / "data" / "triage_vignettes.ndjson"
 FIRST_RUN = Path(__file__).parent / "results" / "triage_vignettes_first_run.json"
 URGENT = ("red", "yellow")
-SPLITS = ("dev", "heldout", "second-dev", "second-heldout", "fresh")
-UNSEEN = ("heldout", "fresh")
+SPLITS = ("dev", "heldout", "second-dev", "second-heldout", "fresh", "last")
+UNSEEN = ("heldout", "fresh", "last")
 """Their errors are never printed."""
 
 Row = Mapping[str, Any]
@@ -73,6 +75,7 @@ def measured(desk: Desk) -> dict[str, dict[str, object]]:
     found = {"all": shares(every, levels)}
     for split in SPLITS:
         found[split] = shares([row for row in every if row["split"] == split], levels)
+    found["unseen"] = shares([row for row in every if row["split"] in ("fresh", "last")], levels)
     return found
 
 

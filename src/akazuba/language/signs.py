@@ -25,7 +25,7 @@ from akazuba.errors import ArtefactError
 
 BUCKETS = 1 << 15
 LONGEST_WINDOW = 28  # words; a longer sentence is read in pieces, or its one sign drowns
-THRESHOLD, PART_THRESHOLD = 0.2, 0.4
+THRESHOLD, PART_THRESHOLD = 0.15, 0.4
 """From this probability on a sign is a finding, and one of PARTS; by cross-validation over sources."""
 
 PARTS = frozenset(

@@ -261,8 +261,12 @@ class _Patient:
 
 
 def _short(because: str) -> str:
-    """A reason without the values in brackets, which stand beside it in the assessment."""
-    return re.sub(r" \([^()]*\)$", "", because)
+    """A reason without the note's words and the values in brackets, which stand beside it in the assessment.
+
+    >>> _short('trauma: Fall ("Amina fell"); shock (heart rate bpm 140)')
+    'trauma: Fall; shock'
+    """
+    return re.sub(r" \([^()]*\)$", "", re.sub(r' \("[^"]*"\)', "", because))
 
 
 def percent(share: float) -> str:

@@ -30,11 +30,8 @@ def always() -> SignModel:
 
 
 def read(terminology: Terminology, model: SignModel, note: str) -> list[tuple[str, str]]:
-    return [
-        (f.id, f.text or "")
-        for f in Reader(terminology, model).read(note, "en").findings
-        if f.present and f.counts
-    ]
+    reading = Reader(terminology, model).read(note, "en")
+    return [(f.id, f.text or "") for f in (*reading.findings, *reading.signs) if f.present and f.counts]
 
 
 def test_a_sign_without_a_phrase_is_a_finding_that_quotes_its_words(
@@ -48,8 +45,10 @@ def test_a_sign_without_a_phrase_is_a_finding_that_quotes_its_words(
 def test_it_never_denies_and_never_takes_a_finding_away(terminology: Terminology, model: SignModel) -> None:
     silent = structs_of(model, bias=np.full(len(model.ids), -99.0))
     for note in (TOLD, "No stridor, no fever.", "She had a fit last year.", "Cough for 3 days."):
-        without = Reader(terminology, silent).read(note, "en").findings
-        assert set(without) <= set(Reader(terminology, model).read(note, "en").findings)
+        without = Reader(terminology, silent).read(note, "en")
+        reading = Reader(terminology, model).read(note, "en")
+        assert without.findings == reading.findings
+        assert without.signs == ()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,6 @@ import pytest
 
 from akazuba.language.matching import DANGER_WORD
 from akazuba.language.reader import Reader
-from akazuba.language.signs import SILENT
 from akazuba.records import Finding
 from akazuba.terminology import Terminology
 
@@ -15,7 +14,7 @@ FEVER, CHEST_PAIN, SEIZURE = "HP:0001945", "HP:0100749", "HP:0001250"
 
 @pytest.fixture(scope="module")
 def reader(terminology: Terminology) -> Reader:
-    return Reader(terminology, SILENT)
+    return Reader(terminology)
 
 
 def findings(reader: Reader, note: str) -> dict[str, Finding]:

@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from akazuba.language.reader import Reader
-from akazuba.language.signs import SILENT
 from akazuba.language.times import find_times
 from akazuba.language.tokens import tokenise
 from akazuba.records import NOTE_MAX_CHARACTERS, Finding
@@ -21,7 +20,7 @@ HEADACHE, VOMITING, DIARRHOEA, DIABETES = "HP:0002315", "HP:0002013", "HP:000201
 
 @pytest.fixture(scope="session")
 def reader(terminology: Terminology) -> Reader:
-    return Reader(terminology, SILENT)
+    return Reader(terminology)
 
 
 def findings(reader: Reader, note: str) -> dict[str, Finding]:

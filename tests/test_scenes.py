@@ -7,7 +7,6 @@ import pytest
 
 from akazuba.language.reader import Reader
 from akazuba.language.scenes import Scenes
-from akazuba.language.signs import SILENT
 from akazuba.language.tokens import tokenise
 from akazuba.terminology import Terminology
 
@@ -21,7 +20,7 @@ X:2\t4\tpart\tcannot + >wake"""
 
 @pytest.fixture(scope="module")
 def reader(terminology: Terminology) -> Reader:
-    return Reader(terminology, SILENT)
+    return Reader(terminology)
 
 
 def present(reader: Reader, note: str) -> set[str]:

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from akazuba.guidelines.triage import triage
 from akazuba.language.reader import Reader
-from akazuba.language.signs import SILENT
 from akazuba.records import Case, Patient, Triage, Vitals
 from akazuba.terminology import Terminology
 
@@ -50,7 +49,7 @@ SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 
 @pytest.fixture(scope="module")
 def reader(terminology: Terminology) -> Reader:
-    return Reader(terminology, SILENT)
+    return Reader(terminology)
 
 
 def urgency(reader: Reader, terminology: Terminology, note: str, age: float = 34) -> Triage:

@@ -178,11 +178,15 @@ class Finding(Value, frozen=True):
 class NoteReading(Value, frozen=True):
     """What was understood of a note. `understood` is False when its language or script is not one
     that the box reads; then nothing may be concluded from the absence of findings.
+
+    signs: danger signs that only the word model reads. They may raise the urgency, with the words that tell
+    them, and count for nothing else.
     """
 
     findings: tuple[Finding, ...]
     understood: bool
     why: str | None = None
+    signs: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -81,9 +81,10 @@ def decide(desk: Desk, case: Case, note: NoteReading) -> Decided:
     """
     ancestors = desk.terminology.ancestors
     noted, findings, normal = understood(desk, case, note)
-    urgency = triage(case, findings, note.understood, ancestors)
+    read = (*findings, *note.signs)
+    urgency = triage(case, read, note.understood, ancestors)
     if noted is not case:
-        urgency = _more_urgent(urgency, triage(noted, findings, note.understood, ancestors))
+        urgency = _more_urgent(urgency, triage(noted, read, note.understood, ancestors))
     values = values_of(desk.library.all_inputs, noted, findings, ancestors, desk.library.formulary.parts)
     care = care_for(desk.library, noted, values, urgency.level)
     return Decided(noted, findings, normal, raised(urgency, care.reasons), care)

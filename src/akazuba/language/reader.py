@@ -105,8 +105,8 @@ class Reader:
             if context.present or term != DANGER_WORD
         ]
         mentions += [lasting for mention in mentions for lasting in self._lasting(mention)]
-        mentions += self._told(note, tokens, mentions)
-        return NoteReading(_once_each(mentions), understood=True)
+        signs = _once_each(self._told(note, tokens, mentions))
+        return NoteReading(_once_each(mentions), understood=True, signs=signs)
 
     def _told(self, note: str, tokens: Sequence[Token], mentions: Sequence[Finding]) -> list[Finding]:
         """Danger signs that only the word model reads, with the words that tell them.

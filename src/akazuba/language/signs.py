@@ -198,12 +198,3 @@ def loaded(card: bytes, weights: bytes) -> SignModel:
     if model.weights.shape != shape:
         raise ArtefactError("signs_en.npz", f"weights of {shape}", str(model.weights.shape))
     return model
-
-
-SILENT = SignModel(
-    ("AKZ:0000001",),
-    np.zeros((BUCKETS, 1), dtype=np.int8),
-    np.ones(1, dtype=np.float32),
-    np.full(1, -99, dtype=np.float32),
-)
-"""Reads no sign: for tests of what the word lists read alone."""

@@ -166,7 +166,8 @@ def _once(hashes: Hashes) -> Hashes:
     [1, 3]
     """
     ordered = np.sort(hashes)
-    return ordered[np.diff(ordered, prepend=ordered[:1] + np.uint32(1)) != 0]
+    kept: Hashes = ordered[np.diff(ordered, prepend=ordered[:1] + np.uint32(1)) != 0]
+    return kept
 
 
 def _runs(symbols: Hashes, length: int) -> Hashes:

@@ -187,7 +187,7 @@ def main() -> None:
         sys.exit("error: --model: expected a GGUF file, found none installed")
     box = open_box(settings)
     sources = open_sources(settings.home, box.desk.library, open_knowledge())
-    model = LocalModel(path, threads=settings.threads, idle_s=600)
+    model = LocalModel(path, threads=settings.threads, idle_s=600, start_s=60, answer_s=60, rest_s=0)
     figures = measured(box, sources, model, quick=given.quick)
     figures["passed"] = gate(figures)
     if given.gate and given.quick:

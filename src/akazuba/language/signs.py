@@ -9,7 +9,6 @@ its threshold on (docs/decisions/0013-word-model-of-danger-signs.md; `python -m 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 import zlib
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,9 @@ from numpy.typing import NDArray
 from akazuba.errors import ArtefactError
 
 BUCKETS = 1 << 15
+FILE = "signs_en.bin"
+"""The weights, row by row, packed by zlib: np.load would bring zipfile."""
+
 LONGEST_WINDOW = 28  # words; a longer sentence is read in pieces, or its one sign drowns
 THRESHOLD, PART_THRESHOLD = 0.15, 0.4
 """From this probability on a sign is a finding, and one of PARTS; by cross-validation over sources."""
@@ -62,9 +64,14 @@ class SeenSign:
 
 
 class Card(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What stands beside the weights. ids: the finding of each column."""
+    """What stands beside the weights. ids: the finding of each column, with its scale and bias.
+
+    sha256: of the file of weights. rows: sentences that it was trained on.
+    """
 
     ids: tuple[str, ...]
+    scale: tuple[float, ...]
+    bias: tuple[float, ...]
     sha256: str
     rows: int
 
@@ -193,7 +200,7 @@ def quantised(ids: Sequence[str], weights: NDArray[np.float64], bias: NDArray[np
 
 def english_signs() -> SignModel:
     folder = resources.files("akazuba.language")
-    card, weights = (folder.joinpath(f"signs_en.{ending}").read_bytes() for ending in ("json", "npz"))
+    card, weights = (folder.joinpath(f"signs_en.{ending}").read_bytes() for ending in ("json", "bin"))
     return loaded(card, weights)
 
 
@@ -202,10 +209,10 @@ def loaded(card: bytes, weights: bytes) -> SignModel:
     known = msgspec.json.decode(card, type=Card)
     digest = hashlib.sha256(weights).hexdigest()
     if digest != known.sha256:
-        raise ArtefactError("signs_en.npz", known.sha256, digest)
-    with np.load(io.BytesIO(weights)) as arrays:
-        model = SignModel(known.ids, arrays["weights"], arrays["scale"], arrays["bias"])
+        raise ArtefactError(FILE, known.sha256, digest)
+    numbers = np.frombuffer(zlib.decompress(weights), np.int8)
     shape = (BUCKETS, len(known.ids))
-    if model.weights.shape != shape:
-        raise ArtefactError("signs_en.npz", f"weights of {shape}", str(model.weights.shape))
-    return model
+    if numbers.size != shape[0] * shape[1]:
+        raise ArtefactError(FILE, f"weights of {shape}", f"{numbers.size} numbers")
+    scale, bias = (np.array(values, np.float32) for values in (known.scale, known.bias))
+    return SignModel(known.ids, numbers.reshape(shape), scale, bias)

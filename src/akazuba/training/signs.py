@@ -14,6 +14,7 @@ import gzip
 import hashlib
 import io
 import sys
+import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -25,7 +26,7 @@ from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 from sklearn.linear_model import LogisticRegression
 
 import akazuba.language
-from akazuba.language.signs import BUCKETS, THRESHOLD, Card, SignModel, quantised, words_of
+from akazuba.language.signs import BUCKETS, FILE, THRESHOLD, Card, SignModel, quantised, words_of
 
 FEWEST = 8  # rows of a sign, or it is left out
 STRENGTH = 10.0
@@ -71,11 +72,10 @@ def without(rows: Sequence[Told], sources: Collection[str]) -> list[Told]:
 def write(model: SignModel, rows: int, folder: Path) -> None:
     """The weights and their card."""
     kept = np.where(np.abs(model.weights) > SMALLEST, model.weights, 0).astype(np.int8)
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, weights=kept, scale=model.scale, bias=model.bias)
-    content = buffer.getvalue()
-    (folder / "signs_en.npz").write_bytes(content)
-    card = Card(model.ids, hashlib.sha256(content).hexdigest(), rows)
+    content = zlib.compress(kept.tobytes(), 9)
+    (folder / FILE).write_bytes(content)
+    scale, bias = (tuple(map(float, values)) for values in (model.scale, model.bias))
+    card = Card(model.ids, scale, bias, hashlib.sha256(content).hexdigest(), rows)
     (folder / "signs_en.json").write_bytes(msgspec.json.format(msgspec.json.encode(card), indent=1) + b"\n")
 
 

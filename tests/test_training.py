@@ -429,7 +429,9 @@ def test_a_few_steps_learn_something_and_export_as_they_are(
     assert again.fits["stranger"].shape == again.fits["other"].shape == (24, 3)
     for mode in scores:
         gap = np.abs(again.scores[mode] - scores[mode])
-        assert gap.mean() < 0.15 * np.abs(scores[mode]).mean() + 0.02  # 8 bits, on noise
+        assert (
+            gap.mean() < 0.25 * np.abs(scores[mode]).mean() + 0.02
+        )  # 8 bits, on noise; differs by processor
     halves = {0: everyone[:10], 1: everyone[10:]}
     parts = {
         number: (own, exhibit.say("skin-photo", examples["skin-photo"], shown, own, other))

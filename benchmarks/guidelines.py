@@ -103,7 +103,7 @@ def _tail(z: float, l: float, m: float, s: float) -> float:  # noqa: E741
 
 def baselines(desk: Desk) -> dict[str, object]:
     """The unseen vignettes by their vital signs alone, and by the chart without the scores."""
-    rows = [row for row in triage_vignettes.rows() if row["split"] in ("fresh", "last")]
+    rows = [row for row in triage_vignettes.rows() if row["split"] in triage_vignettes.QUOTED]
     mute, chart = {}, {}
     for row in rows:
         case = msgspec.convert(row["case"], Case)

@@ -245,7 +245,8 @@ def test_an_internal_fault_shows_a_client_nothing_of_its_inside(caplog: pytest.L
     assert "secret" in caplog.text
 
 
-def test_a_slow_call_holds_up_other_calls_but_not_the_server() -> None:
+def slow_and_quick() -> tuple[threading.Event, threading.Event, list[str], tuple[Tool, ...]]:
+    """A tool that says when it is going and waits to be let go on, one that does not wait, and who worked."""
     going, go_on = threading.Event(), threading.Event()
     worked: list[str] = []
 
@@ -258,6 +259,12 @@ def test_a_slow_call_holds_up_other_calls_but_not_the_server() -> None:
     def quick(_: Mapping[str, Any]) -> object:
         worked.append("quick")
         return {}
+
+    return going, go_on, worked, (Tool("slow", "", NOTHING, slow), Tool("quick", "", NOTHING, quick))
+
+
+def test_a_slow_call_holds_up_other_calls_but_not_the_server() -> None:
+    going, go_on, worked, tools = slow_and_quick()
 
     async def task(client: Client) -> None:
         async with anyio.create_task_group() as calls:
@@ -268,26 +275,15 @@ def test_a_slow_call_holds_up_other_calls_but_not_the_server() -> None:
             assert worked == []
             go_on.set()
 
-    in_memory((Tool("slow", "", NOTHING, slow), Tool("quick", "", NOTHING, quick)), task)
+    in_memory(tools, task)
     assert worked == ["slow", "quick"]
 
 
 def test_a_call_that_is_cancelled_never_works_beside_the_next() -> None:
-    going, go_on = threading.Event(), threading.Event()
-    worked: list[str] = []
-
-    def slow(_: Mapping[str, Any]) -> object:
-        going.set()
-        assert go_on.wait(10)
-        worked.append("slow")
-        return {}
-
-    def quick(_: Mapping[str, Any]) -> object:
-        worked.append("quick")
-        return {}
+    going, go_on, worked, tools = slow_and_quick()
 
     async def run() -> None:
-        server = serving((Tool("slow", "", NOTHING, slow), Tool("quick", "", NOTHING, quick)), "1")
+        server = serving(tools, "1")
         async with Client(server, mode="legacy") as client, anyio.create_task_group() as calls:
             impatient = anyio.CancelScope()
 

@@ -11,7 +11,6 @@ from typing import get_args
 
 from akazuba.guidelines.chart import shipped_charts
 from akazuba.guidelines.guideline import Guideline
-from akazuba.guidelines.inputs import Input
 from akazuba.guidelines.library import Library
 from akazuba.guidelines.run import ACTIONS
 from akazuba.guidelines.triage import VITALS
@@ -89,16 +88,12 @@ def _templates(text: str) -> Iterator[str]:
 
 
 def _inputs(library: Library) -> Iterator[tuple[str, str]]:
-    for item in _every_input(library):
+    for item in library.all_inputs.values():
         yield "question", item.question
-    for item in _every_input(library):
+    for item in library.all_inputs.values():
         yield from (("answer", choice) for choice in item.choices)
         if item.unit:
             yield "unit", item.unit
-
-
-def _every_input(library: Library) -> Iterator[Input]:
-    yield from library.all_inputs.values()
 
 
 def _answers(library: Library) -> Iterator[str]:
@@ -113,4 +108,4 @@ def _answers(library: Library) -> Iterator[str]:
 def _names(library: Library) -> Iterator[str]:
     for guideline in library.guidelines.values():
         yield from (name.replace("_", " ") for name in guideline.about.results)
-    yield from (item.name.replace("_", " ") for item in _every_input(library))
+    yield from (item.name.replace("_", " ") for item in library.all_inputs.values())

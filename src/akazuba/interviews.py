@@ -13,6 +13,7 @@ from akazuba.consult import PLAINLY, QUESTIONS, Box, Consultation, Telling
 from akazuba.diagnosis.questions import Question
 from akazuba.errors import CaseError, InputError
 from akazuba.intake.cases import CaseLine
+from akazuba.llm.answers import object_schema
 from akazuba.llm.lead import Tool, lead
 from akazuba.llm.model import Model
 from akazuba.llm.passages import Passages
@@ -104,9 +105,6 @@ def led_interview(
     return msgspec.structs.replace(consultation.told(found, telling), led=steps)
 
 
-NOTHING = {"type": "object", "properties": {}, "additionalProperties": False}
-
-
 def _tools(box: Box, growing: _Growing, ask: Ask, sources: Passages) -> tuple[Tool, ...]:
     """The box's tools over the case of this interview."""
 
@@ -147,14 +145,9 @@ def _tools(box: Box, growing: _Growing, ask: Ask, sources: Passages) -> tuple[To
         ("next_questions", "what would tell most, with ids", next_questions),
         ("plan", "what the guidelines say to do", plan),
     )
-    by_id = {
-        "type": "object",
-        "properties": {"id": {"type": "string", "maxLength": 40}},
-        "required": ["id"],
-        "additionalProperties": False,
-    }
+    by_id = object_schema(id={"type": "string", "maxLength": 40})
     return (
-        *(Tool(name, about, NOTHING, call) for name, about, call in bound),
+        *(Tool(name, about, object_schema(), call) for name, about, call in bound),
         Tool("ask_nurse", "asks the nurse one of next_questions, by its id", by_id, ask_nurse),
         *(tool for tool in box_tools(box, sources) if tool.name in ("search_sources", "check_dose")),
     )

@@ -395,6 +395,10 @@ class TokenWeight(Value, frozen=True):
     weight: float
 
 
+GIVEN = ("start", "increase", "reduce", "continue", "give")
+"""Actions by which a patient gets a medicine."""
+
+
 class Action(Value, frozen=True):
     """One step of the plan with the clause that asks for it.
 

@@ -18,6 +18,7 @@ from akazuba.guidelines.describe import answer, summaries
 from akazuba.guidelines.medicines import TIMES_A_DAY
 from akazuba.guidelines.run import NOBODY_KNOWN
 from akazuba.intake.cases import CaseLine, case_line
+from akazuba.llm.answers import object_schema
 from akazuba.llm.ask import ask
 from akazuba.llm.lead import Tool
 from akazuba.llm.passages import Passages
@@ -29,12 +30,9 @@ MOST_QUESTIONS = 10
 LARGEST_AMOUNT = 1e7
 """In any unit: more is a slip."""
 
-CASE = {
-    "type": "object",
-    "properties": {"case": {"type": "object", "description": "a case, as `akazuba schema case` prints it"}},
-    "required": ["case"],
-    "additionalProperties": False,
-}
+CASE = object_schema(
+    case={"type": "object", "description": "a case, as `akazuba schema case` prints it"},
+)
 
 
 def box_tools(box: Box, sources: Passages) -> tuple[Tool, ...]:
@@ -47,22 +45,25 @@ def box_tools(box: Box, sources: Passages) -> tuple[Tool, ...]:
         Tool(
             "search_sources",
             "What the guidelines and the knowledge of the box say to a question, word for word.",
-            _object(question={"type": "string", "minLength": 2, "maxLength": 400}),
+            object_schema(question={"type": "string", "minLength": 2, "maxLength": 400}),
             lambda a: msgspec.to_builtins(ask(str(a["question"]), sources, None)),
         ),
         Tool(
-            "list_guidelines", "Every guideline of the box.", _object(), lambda _: summaries(box.desk.library)
+            "list_guidelines",
+            "Every guideline of the box.",
+            object_schema(),
+            lambda _: summaries(box.desk.library),
         ),
         Tool(
             "run_guideline",
             "Runs one guideline over values that are given by name.",
-            _object(id={"type": "string"}, values={"type": "object"}),
+            object_schema(id={"type": "string"}, values={"type": "object"}),
             lambda a: _run_guideline(box, a),
         ),
         Tool(
             "check_dose",
             "Whether a dose of a medicine passes the maximum, allergies and interactions.",
-            _object(
+            object_schema(
                 medicine={"type": "string"},
                 amount={"type": "number", "exclusiveMinimum": 0, "maximum": LARGEST_AMOUNT},
                 unit={"type": "string"},
@@ -74,15 +75,6 @@ def box_tools(box: Box, sources: Passages) -> tuple[Tool, ...]:
             lambda a: _check_dose(box, a),
         ),
     )
-
-
-def _object(**properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": list(properties),
-        "additionalProperties": False,
-    }
 
 
 def _line(arguments: Mapping[str, Any]) -> tuple[CaseLine, Case]:

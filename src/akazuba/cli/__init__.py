@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -47,6 +47,7 @@ from akazuba.errors import InputError, why_not_opened
 if TYPE_CHECKING:
     from akazuba.consult import Box, Telling
     from akazuba.intake.cases import CaseLine
+    from akazuba.llm.extract import Nearest
     from akazuba.records import Assessment
     from akazuba.settings import Settings
     from akazuba.wording.catalogue import Catalogue
@@ -192,8 +193,12 @@ def _tellings(settings: Settings, asked: _Asked, box: Box) -> tuple[Telling, Tel
         return Telling(words, SILENT), Telling(words, SILENT)
     voice = open_voice(settings.llm, settings.llm_mmproj, settings.threads, settings.home)
 
+    @cache
+    def sources() -> Nearest:
+        return nearest_findings(opened_sources(settings, box.desk.library))
+
     def nearest(piece: str) -> Sequence[tuple[str, str]]:
-        return nearest_findings(opened_sources(settings, box))(piece)
+        return sources()(piece)
 
     told = Telling(words, voice, nearest)
     return told, told if asked.with_model else Telling(words, SILENT)

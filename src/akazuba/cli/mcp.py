@@ -63,7 +63,7 @@ def _tools() -> tuple[tuple[Tool, ...], str]:
 
     settings = from_environ()
     box = open_box(settings)
-    return box_tools(box, opened_sources(settings, box)), __version__
+    return box_tools(box, opened_sources(settings, box.desk.library)), __version__
 
 
 def _token(given: str) -> str:

@@ -12,6 +12,7 @@ from akazuba.errors import ModelError
 
 if TYPE_CHECKING:
     from akazuba.consult import Box
+    from akazuba.guidelines.library import Library
     from akazuba.llm.model import Model
     from akazuba.llm.passages import Passages
     from akazuba.llm.voice import Voice
@@ -30,16 +31,14 @@ def ask(question: tuple[str, ...], as_json: bool, no_llm: bool) -> None:
     import msgspec
 
     from akazuba.guidelines.library import OWN, open_library
-    from akazuba.knowledge.conditions import open_knowledge
     from akazuba.llm.ask import ask as answer
     from akazuba.llm.voice import SILENT, open_voice
     from akazuba.settings import from_environ
-    from akazuba.sources import open_sources
 
     with errors_shown():
         settings = from_environ()
         library = open_library(settings.overlays, own=settings.home / OWN, strict=False)
-        sources = open_sources(settings.home, library, open_knowledge())
+        sources = opened_sources(settings, library)
         voice = SILENT
         if not no_llm:
             voice = open_voice(settings.llm, settings.llm_mmproj, settings.threads, settings.home)
@@ -60,14 +59,14 @@ def leading(settings: Settings, box: Box, voice: Voice) -> tuple[Model, Passages
     if not voice.may("lead"):
         expected = "a language model that passed the evaluation for leading (benchmarks/llm.py)"
         raise ModelError("--led", expected, voice.model.name)
-    return voice.model, opened_sources(settings, box)
+    return voice.model, opened_sources(settings, box.desk.library)
 
 
-def opened_sources(settings: Settings, box: Box) -> Passages:
+def opened_sources(settings: Settings, library: Library) -> Passages:
     from akazuba.knowledge.conditions import open_knowledge
     from akazuba.sources import open_sources
 
-    return open_sources(settings.home, box.desk.library, open_knowledge())
+    return open_sources(settings.home, library, open_knowledge())
 
 
 @click.group()

@@ -12,9 +12,9 @@ import msgspec
 from akazuba.guidelines.formulas import truth
 from akazuba.guidelines.guideline import Guideline, GuidelineKind
 from akazuba.guidelines.library import Library
-from akazuba.guidelines.run import GIVEN, Patient, Result
+from akazuba.guidelines.run import Patient, Result
 from akazuba.guidelines.values import Truth, Unassessed, Value, shown
-from akazuba.records import Action, Case, Level, Protocol, Triage, TriageReason
+from akazuba.records import GIVEN, Action, Case, Level, Protocol, Triage, TriageReason
 
 KINDS = get_args(GuidelineKind)
 MOST_VALUES = 8

@@ -20,10 +20,10 @@ from akazuba.guidelines.formulas import Formula, parse_formula
 from akazuba.guidelines.guideline import About, Computed, Guideline, read_guideline
 from akazuba.guidelines.inputs import Input, by_any_name, read_inputs
 from akazuba.guidelines.medicines import TIMES_A_DAY, Formulary, read_formulary
-from akazuba.guidelines.run import ACTIONS, GIVEN, NOBODY_KNOWN, Patient, Result, run
+from akazuba.guidelines.run import ACTIONS, NOBODY_KNOWN, Patient, Result, run
 from akazuba.guidelines.tables import Row, Table
 from akazuba.guidelines.values import Scalar, Value
-from akazuba.records import Action, Protocol
+from akazuba.records import GIVEN, Action, Protocol
 from akazuba.records import Value as Record
 
 LIBRARY = Path(__file__).parent / "library"

@@ -12,10 +12,7 @@ from akazuba.guidelines.guideline import Computed, Guideline
 from akazuba.guidelines.medicines import Formulary
 from akazuba.guidelines.tables import PLAN_COLUMNS, Row, Table
 from akazuba.guidelines.values import Scalar, Truth, Unassessed, Value, missing_of, shown, span
-from akazuba.records import Action, Missing, RuleFired
-
-GIVEN = ("start", "increase", "reduce", "continue", "give")
-"""Actions by which a patient gets a medicine."""
+from akazuba.records import GIVEN, Action, Missing, RuleFired
 
 ACTIONS = (*GIVEN, "stop", "avoid", "do", "test", "refer", "admit", "advise", "follow-up")
 """What an action of a plan may be."""

@@ -1,9 +1,10 @@
 """Danger signs that are told in words no list of ours holds: a linear model of words and letters.
 
-It is a second source of findings, never of urgency: the rules of the charts decide, and a sign that it reads
-only ever adds a finding, with the words that told it. It reads every sentence and every two neighbouring ones
-as a bag of words, word pairs and triples and of runs of 3 to 5 letters, all hashed, and keeps a sign from
-its threshold on (docs/decisions/0013-word-model-of-danger-signs.md; `python -m akazuba.training.signs`).
+The rules of the charts decide over what it reads, and nothing else sees it: a sign stands apart from the
+findings of a note, with the words that told it, and can only raise the urgency. It reads every sentence and
+every two neighbouring ones as a bag of words, word pairs and triples and of runs of 3 to 5 letters, all
+hashed, and keeps a sign from its threshold on (docs/decisions/0013-word-model-of-danger-signs.md;
+`python -m akazuba.training.signs`).
 """
 
 from __future__ import annotations

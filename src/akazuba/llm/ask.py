@@ -1,15 +1,15 @@
 """A question answered from the box's own sources, word for word, or not at all.
 
-The passages are found by their words. A language model, where there is one, only says which of them answer;
-it never words the answer, so that a dose in a clause is that clause's own.
+The passages are found by their words. A language model, where there is one, only says which of them come
+first; it hides none and words none, so that a dose in a clause is that clause's own.
 """
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from akazuba.errors import ModelError
+from akazuba.llm.answers import object_schema, read
 from akazuba.llm.model import Model
 from akazuba.llm.passages import Hit, Passages
 from akazuba.llm.prompts import prompt
@@ -56,20 +56,10 @@ def _chosen(question: str, hits: list[Hit], model: Model) -> list[Hit]:
         for name, hit in zip(names, hits, strict=True)
     )
     asked = prompt("ask").messages(question=question, passages=listed)
-    done = model.complete(asked, schema=_schema(names), max_tokens=40)
-    try:
-        picked = json.loads(done.text)["answers"]
-        return [hits[names.index(name)] for name in dict.fromkeys(picked)]
-    except (ValueError, TypeError, KeyError, RecursionError) as problem:
-        raise ModelError(model.name, "JSON of the schema", done.text[:200]) from problem
-
-
-def _schema(names: list[str]) -> dict[str, Any]:
-    """Which passages answer; at least the best one does."""
     answers = {"type": "array", "items": {"enum": names}, "minItems": 1, "maxItems": len(names)}
-    return {
-        "type": "object",
-        "properties": {"answers": answers},
-        "required": ["answers"],
-        "additionalProperties": False,
-    }
+    done = model.complete(asked, schema=object_schema(answers=answers), max_tokens=40)
+
+    def picked(written: Any) -> list[Hit]:
+        return [hits[names.index(name)] for name in dict.fromkeys(written["answers"])]
+
+    return read(model.name, done, picked)

@@ -69,14 +69,13 @@ def why_unsupported(
     if unknown := [id_ for id_ in sentence.cites if id_ not in facts]:
         return f"cites {unknown[0]}, which is no evidence of this case"
     left = f" {' '.join(_words(sentence.text))} "
-    copied = 0
     for id_ in sentence.cites:
         found = False
         for phrase in sorted(facts[id_].wordings, key=len, reverse=True):
             whole = f" {' '.join(_words(phrase))} "
             if whole in left:
                 left = left.replace(whole, " ¦ ", 1)
-                copied, found = copied + 1, True
+                found = True
                 break
         if not found:
             return f"does not say what {id_} says"

@@ -8,12 +8,11 @@ says none.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from akazuba.errors import ModelError
+from akazuba.llm.answers import object_schema, read
 from akazuba.llm.prompts import prompt
 from akazuba.records import Finding
 
@@ -22,6 +21,9 @@ if TYPE_CHECKING:
 
 Nearest = Callable[[str], Sequence[tuple[str, str]]]
 """Ids and names of the findings that a piece of a note may name, the nearest first."""
+
+Piece = tuple[tuple[int, int], Sequence[tuple[str, str]]]
+"""A span of the note and the findings that it may name."""
 
 MOST_PIECES = 6
 MOST_OPTIONS = 3
@@ -41,11 +43,8 @@ def candidates(note: str, known: Sequence[Finding], nearest: Nearest, model: Mod
     if not pieces:
         return ()
     done = model.complete(_asked(note, pieces), schema=schema(pieces), max_tokens=40 * len(pieces))
-    try:
-        written = json.loads(done.text)
-        chosen = [written[f"p{number}"] for number in range(1, len(pieces) + 1)]
-    except (ValueError, TypeError, KeyError, RecursionError) as problem:
-        raise ModelError(model.name, "JSON of the schema", done.text[:200]) from problem
+    numbers = range(1, len(pieces) + 1)
+    chosen = read(model.name, done, lambda written: [written[f"p{number}"] for number in numbers])
     seen = {finding.id for finding in known}
     found: dict[str, Finding] = {}
     for name, (span, options) in zip(chosen, pieces, strict=True):
@@ -56,18 +55,15 @@ def candidates(note: str, known: Sequence[Finding], nearest: Nearest, model: Mod
     return tuple(found.values())
 
 
-def schema(pieces: Sequence[tuple[tuple[int, int], Sequence[tuple[str, str]]]]) -> dict[str, Any]:
-    names = [f"p{number}" for number in range(1, len(pieces) + 1)]
+def schema(pieces: Sequence[Piece]) -> dict[str, Any]:
     choices = {
-        name: {"enum": [*(label for _, label in options), NONE]}
-        for name, (_, options) in zip(names, pieces, strict=True)
+        f"p{number}": {"enum": [*(label for _, label in options), NONE]}
+        for number, (_, options) in enumerate(pieces, start=1)
     }
-    return {"type": "object", "properties": choices, "required": names, "additionalProperties": False}
+    return object_schema(**choices)
 
 
-def _asked(
-    note: str, pieces: Sequence[tuple[tuple[int, int], Sequence[tuple[str, str]]]]
-) -> list[dict[str, str]]:
+def _asked(note: str, pieces: Sequence[Piece]) -> list[dict[str, str]]:
     listed = "\n".join(
         f'p{number}: "{note[slice(*span)]}": {"; ".join(label for _, label in options)}; {NONE}'
         for number, (span, options) in enumerate(pieces, start=1)

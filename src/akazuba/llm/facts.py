@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 from msgspec import UNSET
 
-from akazuba.records import Action, Assessment, Candidate, ImageReading, Level, Triage
+from akazuba.records import GIVEN, Action, Assessment, Candidate, ImageReading, Level, Triage
 
 FactKind = Literal[
     "urgency", "reason", "missing", "note", "condition", "evidence", "image", "action", "question", "review"
@@ -24,8 +24,6 @@ Audience = Literal["nurse", "patient"]
 REASONS, MISSING, CONDITIONS, ADVICE, QUESTIONS, WEIGHTS = 3, 4, 3, 4, 3, 3
 """How many of each are told; the whole stands in the assessment. ADVICE: advice, tests and visits; what is
 given, withheld, stopped or referred is always told."""
-
-GIVEN = ("start", "increase", "reduce", "continue", "give")
 
 URGENCY: dict[Level, tuple[str, str]] = {
     "red": (

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from akazuba.errors import AkazubaError, ModelError
+from akazuba.llm.answers import object_schema, read
 from akazuba.llm.model import Model
 from akazuba.llm.prompts import prompt
 from akazuba.records import ToolStep
@@ -84,11 +85,7 @@ def _called(
     model: Model, talk: Sequence[Mapping[str, Any]], tools: Sequence[Tool]
 ) -> tuple[str, dict[str, Any]]:
     done = model.complete(talk, schema=schema(tools), max_tokens=160)
-    try:
-        call = json.loads(done.text)
-        name, arguments = call["tool"], call["arguments"]
-    except (ValueError, TypeError, KeyError, RecursionError) as problem:
-        raise ModelError(model.name, "JSON of a call", done.text[:200]) from problem
+    name, arguments = read(model.name, done, lambda call: (call["tool"], call["arguments"]), "JSON of a call")
     if not isinstance(name, str) or not isinstance(arguments, dict):
         raise ModelError(model.name, "the name and the arguments of a tool", done.text[:200])
     return name, arguments
@@ -109,17 +106,11 @@ def _done(tools: Mapping[str, Tool], name: str, arguments: Mapping[str, Any]) ->
 
 def schema(tools: Sequence[Tool]) -> dict[str, Any]:
     """A call: the name of a tool with the arguments of that tool, or `finish`."""
-    nothing = {"type": "object", "properties": {}, "additionalProperties": False}
     calls = [(tool.name, tool.schema) for tool in tools]
     return {
         "anyOf": [
-            {
-                "type": "object",
-                "properties": {"tool": {"const": name}, "arguments": arguments},
-                "required": ["tool", "arguments"],
-                "additionalProperties": False,
-            }
-            for name, arguments in (*calls, (FINISH, nothing))
+            object_schema(tool={"const": name}, arguments=arguments)
+            for name, arguments in (*calls, (FINISH, object_schema()))
         ]
     }
 

@@ -85,7 +85,8 @@ class LocalModel:
     path, mmproj: the file, and the projector of a vision model. context: tokens of question and answer.
     memory_mib: more than this of its own ends the process. idle_s, start_s, answer_s: seconds until it is
     ended when nobody asks, and the longest that a start and an answer may take. wait_s: how long a request
-    waits for another one to end.
+    waits for another one to end. rest_s: how long a model that was too slow is not asked again, so that
+    a busy box does not wait for it patient after patient.
     """
 
     def __init__(
@@ -182,10 +183,8 @@ class LocalModel:
             yield from self._answers(request)
         except ModelError:
             raise
-        except (
-            BaseException
-        ):  # whatever else ends a request: what the process still says is not the next one's
-            self._end()
+        except BaseException:
+            self._end()  # what the process still says of this request is not the next one's
             raise
         finally:
             if self._process is not None:
@@ -233,8 +232,7 @@ class LocalModel:
         )
         for reply in self._lines(self._process, time.monotonic() + self._start_s, "a model that opens"):
             if "error" in reply:
-                error = self._ended("a model that opens", reply["error"])
-                raise error
+                raise self._ended("a model that opens", reply["error"])
             break
         return self._process
 

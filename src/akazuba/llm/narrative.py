@@ -9,13 +9,12 @@ not is added. Without a model, and where too little of it is left, the facts are
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from akazuba.errors import ModelError
+from akazuba.llm.answers import object_schema, read
 from akazuba.llm.checker import Sentence, checked
 from akazuba.llm.facts import Audience, Fact, Words, composed, facts
 from akazuba.llm.prompts import prompt
@@ -111,14 +110,16 @@ def drafted(known: Told, model: Model) -> Draft:
     """What a model writes of the facts. Raises ModelError, also when it is no JSON of the shape."""
     asked = prompt("narrative").messages(**{audience: _listed(facts_) for audience, facts_ in known.items()})
     done = model.complete(asked, schema=schema(known), max_tokens=MOST_TOKENS)
-    try:
-        written = json.loads(done.text)
-        lines: dict[Audience, tuple[str, ...]] = {
-            audience: tuple(str(line) for line in written[audience]) for audience in known
-        }
-    except (ValueError, TypeError, KeyError, RecursionError) as problem:
-        raise ModelError(model.name, "JSON of the narrative's schema", done.text[:200]) from problem
-    return Draft(lines, done.first_s, done.total_s, done.tokens)
+
+    def lines(written: Any) -> dict[Audience, tuple[str, ...]]:
+        return {audience: tuple(str(line) for line in written[audience]) for audience in known}
+
+    return Draft(
+        read(model.name, done, lines, "JSON of the narrative's schema"),
+        done.first_s,
+        done.total_s,
+        done.tokens,
+    )
 
 
 def schema(known: Told) -> dict[str, Any]:
@@ -129,7 +130,7 @@ def schema(known: Told) -> dict[str, Any]:
         lines = [*slots, *(f"{lead} {slot}" for lead in LEADS for slot in slots)]
         fewest, most = (min(limit, len(facts_)) for limit in SENTENCES[audience])
         parts[audience] = {"type": "array", "items": {"enum": lines}, "minItems": fewest, "maxItems": most}
-    return {"type": "object", "properties": parts, "required": list(parts), "additionalProperties": False}
+    return object_schema(**parts)
 
 
 def _tidied(lines: Sequence[str]) -> list[str]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from akazuba.errors import ModelError
+from akazuba.llm.answers import object_schema, read
 from akazuba.llm.facts import Words, named_finding
 from akazuba.llm.prompts import prompt
 from akazuba.records import Candidate, Finding
@@ -45,17 +44,8 @@ def _picked(listed: Sequence[Candidate], findings: Sequence[Finding], model: Mod
     letters = "ABCDE"[: len(listed)]
     names = "\n".join(f"{letter}: {c.name}" for letter, c in zip(letters, listed, strict=True))
     asked = prompt("second_reader").messages(findings=described(findings), candidates=names)
-    schema = {
-        "type": "object",
-        "properties": {"first": {"enum": list(letters)}},
-        "required": ["first"],
-        "additionalProperties": False,
-    }
-    done = model.complete(asked, schema=schema, max_tokens=16)
-    try:
-        return letters.index(json.loads(done.text)["first"])
-    except (ValueError, TypeError, KeyError, RecursionError) as problem:
-        raise ModelError(model.name, "JSON of the schema", done.text[:200]) from problem
+    done = model.complete(asked, schema=object_schema(first={"enum": list(letters)}), max_tokens=16)
+    return read(model.name, done, lambda written: letters.index(written["first"]))
 
 
 def described(findings: Sequence[Finding]) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 
@@ -42,14 +42,13 @@ DEEPEST = 12
 
 @dataclass(frozen=True)
 class Language:
-    """name: as its speakers write it. review: who has seen the table; shown on the screen.
+    """name: as its speakers write it. review: who has seen the table.
 
-    of_the_model: whether a language model may write in it (by `benchmarks/llm.py`, for the model shipped).
+    colon, between, after, blank: what stands behind a title, in a list, between texts and between words.
     """
 
     name: str
     review: str
-    of_the_model: bool = False
     colon: str = ": "
     between: str = ", "
     after: str = "; "
@@ -231,13 +230,12 @@ def _pattern(english: str) -> re.Pattern[str]:
     return re.compile("(.+?)".join(parts), re.DOTALL)
 
 
-def _filled(said: str, values: object) -> str:
-    given = list(values) if isinstance(values, list | tuple) else []
+def _filled(said: str, given: Sequence[str]) -> str:
     places = iter(range(len(given)))
 
     def value(hole: re.Match[str]) -> str:
         place = int(hole[1]) - 1 if hole[1] else next(places, -1)
-        return str(given[place]) if 0 <= place < len(given) else hole[0]
+        return given[place] if 0 <= place < len(given) else hole[0]
 
     return _HOLE.sub(value, said)
 

@@ -5,6 +5,9 @@
     │   ├── CaseError         … a case: a field is unknown, impossible or of the wrong kind
     │   └── ImageError        … an image: missing, truncated, too large, not an image
     ├── ArtefactError         a file of our own cannot be trusted: missing, altered, other version
+    ├── UntrustedError        a message or key from outside fails its check: forged, altered, replayed, expired
+    ├── BudgetError           what would leave the box costs more privacy than is left
+    ├── KeysExhaustedError    no quantum key is left where one is required: what waits is sent later
     ├── ModelError            the language model did not answer; the assessment stands without its words
     └── OutOfTimeError        a step that may not take long did: the box is busy
 
@@ -57,6 +60,18 @@ class ImageError(InputError):
 
 class ArtefactError(AkazubaError):
     """A file that Akazuba ships or builds is missing, altered or of another version."""
+
+
+class UntrustedError(AkazubaError):
+    """A message or key from outside is forged, altered, replayed, expired, revoked or downgraded."""
+
+
+class BudgetError(AkazubaError):
+    """A release costs more epsilon than the privacy budget has left."""
+
+
+class KeysExhaustedError(AkazubaError):
+    """The key management entity has no quantum key left and the policy requires one."""
 
 
 class ModelError(AkazubaError):

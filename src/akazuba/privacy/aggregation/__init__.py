@@ -1,0 +1,1 @@
+"""Sums of model updates in which no clinic can be seen."""

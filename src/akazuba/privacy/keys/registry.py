@@ -1,0 +1,117 @@
+"""Whom this box believes: the programme's root, what it enrolled, what it revoked, and what time it can be.
+
+A box's clock may be dead. The newest time that the authority signed is a floor under it: before
+that, nothing is called valid or expired; the clock is called wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from akazuba.errors import UntrustedError
+from akazuba.privacy.keys.enrolment import (
+    CLOCK_TOLERANCE_S,
+    OVERLAP_S,
+    Enrolment,
+    Revocations,
+    Role,
+)
+from akazuba.privacy.keys.identity import PublicIdentity
+from akazuba.privacy.keys.signed import verified
+
+
+class Registry:
+    """root: the authority's public keys, which came with the installation."""
+
+    def __init__(self, programme: str, root: PublicIdentity) -> None:
+        self.programme = programme
+        self.root = root
+        self._enrolled: dict[str, Enrolment] = {}
+        self._successor: dict[str, Enrolment] = {}
+        self._revocations: Revocations | None = None
+
+    def __iter__(self) -> Iterator[Enrolment]:
+        return iter(self._enrolled.values())
+
+    @property
+    def time_floor(self) -> int:
+        """The newest time that the authority is known to have signed at, seconds since 1970."""
+        issued = self._revocations.issued if self._revocations else 0
+        return max([issued, *(e.not_before for e in self._enrolled.values())])
+
+    def believe(self, enrolment: bytes) -> Enrolment:
+        """Takes an enrolment in. Raises UntrustedError when it is not the authority's."""
+        given, _ = verified(enrolment, "enrolment", Enrolment, self._authority)
+        self._of_ours(given.programme)
+        key_id = given.public.key_id
+        known = self._enrolled.get(key_id)
+        if known and known.serial > given.serial:
+            return known
+        if known and (known.name, known.role) != (given.name, given.role):
+            raise UntrustedError(
+                "enrolment", f"{known.name} as {known.role}", f"{given.name} as {given.role}"
+            )
+        self._enrolled[key_id] = given
+        if given.replaces:
+            self._successor[given.replaces] = given
+        return given
+
+    def believe_revocations(self, revocations: bytes) -> Revocations:
+        """Takes a newer list in. Raises UntrustedError for an older one, or one that forgets a key."""
+        given, _ = verified(revocations, "revocations", Revocations, self._authority)
+        self._of_ours(given.programme)
+        known = self._revocations
+        if known and given.number < known.number:
+            raise UntrustedError("revocations", f"number {known.number} or later", f"number {given.number}")
+        if known and not known.revoked.keys() <= given.revoked.keys():
+            missing = next(iter(known.revoked.keys() - given.revoked.keys()))
+            raise UntrustedError("revocations", f"{missing[:16]} still revoked", "a list without it")
+        self._revocations = given
+        return given
+
+    def overdue_s(self, now: int) -> int | None:
+        """By how many seconds the next revocation list is late; None when no list ever came."""
+        return max(0, now - self._revocations.next_due) if self._revocations else None
+
+    def member(self, key_id: str, roles: Collection[Role], now: int) -> Enrolment:
+        """Who signed, if it may do so now in one of these roles. Raises UntrustedError."""
+        self.check_clock(now)
+        found = self._enrolled.get(key_id)
+        if found is None:
+            raise UntrustedError("signer", "a key enrolled in the programme", key_id[:16])
+        self._not_revoked(key_id, found.name)
+        end = found.not_after
+        if successor := self._successor.get(key_id):
+            end = min(end, successor.not_before + OVERLAP_S)
+        if now > end + CLOCK_TOLERANCE_S:
+            raise UntrustedError(
+                found.name, f"a key that held until after {now} s", f"one that ended at {end} s"
+            )
+        if found.role not in roles:
+            raise UntrustedError(found.name, " or ".join(sorted(roles)), found.role)
+        return found
+
+    def check_clock(self, now: int) -> None:
+        """Raises UntrustedError when the clock shows a time before one that the authority signed at."""
+        if now < self.time_floor - CLOCK_TOLERANCE_S:
+            raise UntrustedError(
+                "clock", f"a time after {self.time_floor} s (seconds since 1970)", f"{now} s"
+            )
+
+    def _authority(self, key_id: str) -> PublicIdentity:
+        if key_id == self.root.key_id:
+            self._not_revoked(key_id, "the authority")
+            return self.root
+        found = self._enrolled.get(key_id)
+        if found is None or found.role != "authority":
+            raise UntrustedError("signer", f"the authority of {self.programme}", key_id[:16])
+        self._not_revoked(key_id, found.name)
+        return found.public
+
+    def _not_revoked(self, key_id: str, name: str) -> None:
+        if self._revocations and (reason := self._revocations.revoked.get(key_id)) is not None:
+            raise UntrustedError(name, "a key that holds", f"one that was revoked: {reason}")
+
+    def _of_ours(self, programme: str) -> None:
+        if programme != self.programme:
+            raise UntrustedError("programme", self.programme, programme)

@@ -1,24 +1,22 @@
 """The keys of one box in one file: its identity, whom it believes, its open offers, the hellos that it took.
 
-SQLite, WAL, synchronous=FULL, readable by its owner only, erased bytes overwritten. What came from
-outside is kept as the signed bytes that came and verified again at each start.
+What came from outside is kept as the signed bytes that came, and verified again at each start.
 """
 
 from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+from akazuba.durable import erase_for_good, open_durable, writing
 from akazuba.errors import ArtefactError, InputError, UntrustedError
 from akazuba.privacy.keys.enrolment import Enrolment, Revocations
 from akazuba.privacy.keys.envelope import OFFER_S, Prepared, QkdPolicy, prepare
 from akazuba.privacy.keys.identity import Identity, PublicIdentity, new_identity
 from akazuba.privacy.keys.registry import Registry
-
-BUSY_S = 10.0
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS identity (made INTEGER NOT NULL, ed25519 BLOB NOT NULL, mldsa65 BLOB NOT NULL);
@@ -41,23 +39,14 @@ class KeyStore:
         self, path: Path, now: Callable[[], int], random: Callable[[int], bytes] = os.urandom
     ) -> None:
         self._path, self._now, self._random = path, now, random
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            self._file = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S)
-            self._file.execute("PRAGMA journal_mode=WAL")
-            self._file.execute("PRAGMA synchronous=FULL")
-            self._file.execute("PRAGMA secure_delete=ON")
-            self._file.executescript(_SCHEMA)
-        except (OSError, sqlite3.Error) as problem:
-            raise ArtefactError(str(path), "the file of this box's keys", str(problem)) from problem
+        self._file = open_durable(path, _SCHEMA, "the file of this box's keys")
 
     def close(self) -> None:
         self._file.close()
 
     def identity(self) -> Identity:
         """The box's own; made at the first call."""
-        with self._writing() as file:
+        with writing(self._file) as file:
             row = file.execute("SELECT ed25519, mldsa65 FROM identity ORDER BY rowid DESC").fetchone()
             if row is None:
                 made = new_identity(self._random)
@@ -67,12 +56,12 @@ class KeyStore:
 
     def rotate(self, new: Identity) -> None:
         """Speaks with the new key from now on. Call it when the authority has enrolled that key."""
-        with self._writing() as file:
+        with writing(self._file) as file:
             self._insert(file, new)
 
     def join(self, programme: str, root: PublicIdentity) -> None:
         """Sets whom this box believes. Raises InputError when it belongs to another programme already."""
-        with self._writing() as file:
+        with writing(self._file) as file:
             row = file.execute("SELECT name, ed25519, mldsa65 FROM programme").fetchone()
             if row is None:
                 file.execute(
@@ -98,14 +87,14 @@ class KeyStore:
     def believe(self, registry: Registry, kind: str, data: bytes) -> Enrolment | Revocations:
         """Takes an `enrolment` or `revocations` in and keeps it. Raises UntrustedError."""
         taken = _take_in(registry, kind, data)
-        with self._writing() as file:
+        with writing(self._file) as file:
             file.execute("INSERT INTO believed (kind, bytes) VALUES (?, ?)", (kind, data))
         return taken
 
     def offer(self, *, holds_s: int = OFFER_S, qkd: QkdPolicy = "off", sae: str | None = None) -> Prepared:
         """A fresh offer whose secrets are on the disk before it is given away."""
         made = prepare(self.identity(), self._now(), self._random, holds_s=holds_s, qkd=qkd, sae=sae)
-        with self._writing() as file:
+        with writing(self._file) as file:
             row = (made.offer_id, made.offer, made.ends, made.x25519_seed, made.mlkem768_seed, made.qkd)
             file.execute("INSERT INTO offer VALUES (?, ?, ?, ?, ?, ?)", row)
         return made
@@ -118,30 +107,20 @@ class KeyStore:
 
     def forget(self, offer_id: bytes = b"") -> None:
         """Erases an offer's secrets, and those of every offer that has ended."""
-        with self._writing() as file:
+        with writing(self._file) as file:
             file.execute("DELETE FROM offer WHERE id = ? OR ends < ?", (offer_id, self._now()))
             file.execute("DELETE FROM hello WHERE until < ?", (self._now(),))
-        self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        erase_for_good(self._file)
 
     def first_time(self, hello: bytes, until: int) -> bool:
         """Remembers a hello's hash; False when it is known."""
-        with self._writing() as file:
+        with writing(self._file) as file:
             return file.execute("INSERT OR IGNORE INTO hello VALUES (?, ?)", (hello, until)).rowcount == 1
 
     def _insert(self, file: sqlite3.Connection, made: Identity) -> None:
         row = (self._now(), made.ed25519_seed, made.mldsa65_seed)
         file.execute("DELETE FROM identity")
         file.execute("INSERT INTO identity VALUES (?, ?, ?)", row)
-
-    @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
-        self._file.execute("BEGIN IMMEDIATE")
-        try:
-            yield self._file
-        except BaseException:
-            self._file.execute("ROLLBACK")
-            raise
-        self._file.execute("COMMIT")
 
 
 def _take_in(registry: Registry, kind: str, data: bytes) -> Enrolment | Revocations:

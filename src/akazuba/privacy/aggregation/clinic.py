@@ -1,0 +1,149 @@
+"""A clinic's part in a round: one message, after which it may vanish."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from cryptography.hazmat.primitives import hpke
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
+from akazuba.errors import UntrustedError
+from akazuba.privacy.aggregation.bfv import Bfv
+from akazuba.privacy.aggregation.masks import mask, new_seed
+from akazuba.privacy.aggregation.messages import (
+    Contribution,
+    EncryptionKey,
+    MaskKey,
+    Plan,
+    Upload,
+    digest,
+)
+from akazuba.privacy.aggregation.ring import MODULUS, packed
+from akazuba.privacy.aggregation.shamir import split
+from akazuba.privacy.keys.enrolment import only
+from akazuba.privacy.keys.identity import Identity
+from akazuba.privacy.keys.registry import Registry
+from akazuba.privacy.keys.signed import sign, unwrap, verified
+from akazuba.privacy.noise import discrete_gaussian
+
+SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a clinic insists on, whatever the coordinator plans.
+
+    least: clinics in a sum. noise_multiplier: standard deviation of the noise of `least` clinics over the
+    sensitivity. stewards: who hold shares of the seed. threshold: how many of them open a sum.
+    """
+
+    least: int = 5
+    noise_multiplier: float = 0.5
+    stewards: int = 3
+    threshold: int = 2
+
+    def check(self, plan: Plan) -> None:
+        """Raises UntrustedError with the first term that the plan does not meet."""
+        noise = plan.sigma * plan.least**0.5 / plan.coding.sensitivity
+        for what, wanted, found in (
+            ("clinics in a sum", self.least, plan.least),
+            ("noise multiplier", self.noise_multiplier, noise * (1 + 1e-9)),
+            ("mask stewards", self.stewards, len(plan.mask_keys)),
+            ("stewards that open a sum", self.threshold, plan.threshold),
+        ):
+            if found < wanted:
+                raise UntrustedError(
+                    f"plan: {what}", f"{wanted} or more, this clinic's terms", f"{found:.4g}"
+                )
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A plan whose signatures hold and whose terms are met. stewards: key ids in the order of their
+    indices.
+    """
+
+    plan: Plan
+    digest: bytes
+    stewards: tuple[str, ...]
+    mask_keys: tuple[MaskKey, ...]
+
+
+def checked_plan(signed: bytes, registry: Registry, now: int, terms: Terms | None = None) -> Checked:
+    """Raises UntrustedError for a plan that is forged, over, impossible or below a clinic's terms."""
+    coordinator = registry.member(unwrap(signed, "plan").signer, ["coordinator"], now)
+    plan, _ = verified(signed, "plan", Plan, only(coordinator.public))
+    plan.check()
+    if now > plan.ends:
+        raise UntrustedError("plan", f"one that ends after {now} s", f"one that ended at {plan.ends} s")
+    stewards, keys = [], []
+    for data in plan.mask_keys:
+        steward = registry.member(unwrap(data, "mask-key").signer, ["mask-steward"], now)
+        key, key_id = verified(data, "mask-key", MaskKey, only(steward.public))
+        if key.round_id != plan.round_id or key_id in stewards:
+            raise UntrustedError("mask key", "one of this round from each steward", steward.name)
+        stewards.append(key_id)
+        keys.append(key)
+    if terms:
+        terms.check(plan)
+    return Checked(plan, digest(signed), tuple(stewards), tuple(keys))
+
+
+def contribute(
+    identity: Identity,
+    checked: Checked,
+    update: npt.ArrayLike,
+    random: Callable[[int], bytes],
+    bfv: Bfv | None = None,
+) -> Upload:
+    """The clinic's message: its update clipped, rounded, noised, masked and, on the HE path, encrypted.
+
+    The caller has charged its ledger for the noise first, and calls this once in a round. update:
+    (dimension,). bfv: a process that has opened `encryption_context`; on the HE path only.
+    """
+    plan = checked.plan
+    whole = plan.coding.encoded(update, random)
+    noised = whole + discrete_gaussian(plan.sigma, len(whole), random)
+    seed = new_seed(random)
+    hidden = (noised + mask(seed, plan.round_id, len(whole))) % MODULUS
+    body = _encrypted(bfv, hidden) if plan.path == "he" else (packed(hidden),)
+    shares = split(seed, plan.threshold, len(checked.stewards), random)
+    boxes = tuple(
+        SUITE.encrypt(
+            share,
+            hpke.MLKEM768X25519PublicKey(
+                MLKEM768PublicKey.from_public_bytes(key.hpke[:1184]),
+                X25519PublicKey.from_public_bytes(key.hpke[1184:]),
+            ),
+            info=box_info(plan.round_id, checked.digest, identity.public.key_id, steward),
+        )
+        for share, key, steward in zip(shares, checked.mask_keys, checked.stewards, strict=True)
+    )
+    said = Contribution(plan.round_id, checked.digest, digest(*body), tuple(digest(box) for box in boxes))
+    return Upload(sign(identity, "contribution", said), body, boxes)
+
+
+def box_info(round_id: bytes, plan: bytes, clinic: str, steward: str) -> bytes:
+    """Binds a share to its round, plan, clinic and steward."""
+    return b"akazuba seed share v1" + round_id + plan + bytes.fromhex(clinic) + bytes.fromhex(steward)
+
+
+def encryption_context(checked: Checked, signed: bytes, registry: Registry, now: int) -> bytes:
+    """The HE steward's public context, if it is the plan's. Raises UntrustedError."""
+    if checked.plan.encryption_key != digest(signed):
+        raise UntrustedError("encryption key", "the one that the plan names", "another one")
+    steward = registry.member(unwrap(signed, "encryption-key").signer, ["he-steward"], now)
+    key, _ = verified(signed, "encryption-key", EncryptionKey, only(steward.public))
+    if key.round_id != checked.plan.round_id:
+        raise UntrustedError("encryption key", "one of this round", "one of another round")
+    return key.context
+
+
+def _encrypted(bfv: Bfv | None, hidden: npt.NDArray[np.int64]) -> tuple[bytes, ...]:
+    if bfv is None:
+        raise UntrustedError("encryption key", "the HE steward's, on the HE path", "none")
+    return tuple(bfv.encrypted(hidden))

@@ -35,7 +35,7 @@ BY_RULES = "rules"
 LEADS: Mapping[str, str] = {"Also": "Also:", "And": "And:", "Note": "Please note:"}
 """What may stand before a fact, as the model writes it and as it is read; each once in a text."""
 
-GLIMPSE = 70
+GLIMPSE = 40
 """Characters of a fact that a model is shown: enough to put it in its place."""
 
 _LINE = re.compile(rf"(?:({'|'.join(LEADS)}) )?(([EP]\d+)[a-c])")

@@ -19,7 +19,7 @@ from akazuba.privacy.aggregation.bfv import Bfv
 from akazuba.privacy.aggregation.clinic import Terms, checked_plan, contribute, encryption_context
 from akazuba.privacy.aggregation.encode import BLOCK, Coding, scale_for
 from akazuba.privacy.aggregation.masks import LEAST_SIGMA, added, mask, new_seed
-from akazuba.privacy.aggregation.messages import Accepted, Contribution, Upload, digest
+from akazuba.privacy.aggregation.messages import Accepted, Contribution, MaskKey, Upload, digest
 from akazuba.privacy.aggregation.rehearsal import (
     HOUR_S,
     Planned,
@@ -710,6 +710,17 @@ def test_a_plan_by_somebody_else_or_with_a_key_twice_is_refused(scene: Scene) ->
     mixed = msgspec.structs.replace(given.checked.plan, mask_keys=other.checked.plan.mask_keys)
     with pytest.raises(UntrustedError, match="of this round"):
         checked_plan(sign(scene.made.coordinator, "plan", mixed), scene.made.registry, NOW)
+
+
+def test_a_mask_key_that_is_none_is_refused(scene: Scene) -> None:
+    given = plan(scene)
+    broken = [
+        sign(steward._identity, "mask-key", MaskKey(given.checked.plan.round_id, b"\xff" * 1216, NOW))
+        for steward in scene.made.mask_stewards
+    ]
+    bad = msgspec.structs.replace(given.checked.plan, mask_keys=tuple(broken))
+    with pytest.raises(UntrustedError, match="ML-KEM-768 and an X25519"):
+        checked_plan(sign(scene.made.coordinator, "plan", bad), scene.made.registry, NOW)
 
 
 def test_an_encryption_key_of_another_round_is_refused(scene: Scene) -> None:

@@ -30,6 +30,7 @@ from akazuba.privacy.keys.enrolment import (
 from akazuba.privacy.keys.envelope import (
     SUITES,
     Hello,
+    Offer,
     QuantumKey,
     accept,
     connect,
@@ -365,6 +366,13 @@ def test_a_hello_that_was_bent_is_refused(registry: Registry, changes: dict[str,
     bent = resigned(BOX, hello, "hello", Hello, **changes)
     with pytest.raises(UntrustedError, match=match):
         accept(GATEWAY, offer, bent, registry, ["terminal"], NOW, first_time=once())
+
+
+def test_an_offer_with_a_key_that_is_none_is_refused(registry: Registry) -> None:
+    offer = prepare(GATEWAY, NOW, os.urandom)
+    broken = resigned(GATEWAY, offer.offer, "offer", Offer, mlkem768=b"\xff" * 1184)
+    with pytest.raises(UntrustedError, match="ML-KEM-768 key"):
+        connect(BOX, broken, registry, ["gateway"], NOW, os.urandom)
 
 
 def test_a_suite_taken_out_of_the_list_on_the_way_is_noticed(registry: Registry) -> None:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from decimal import Decimal, localcontext
 from fractions import Fraction
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -106,6 +107,15 @@ def test_large_gaussians_have_their_variance_their_tail_and_no_preferred_sign(si
         spread = math.sqrt(share / len(drawn))
         assert (np.abs(drawn) > far).mean() == pytest.approx(share, abs=4 * spread + 2 / sigma)
     assert np.abs(drawn).max() < 6
+
+
+def test_cells_of_equal_probability_are_equally_full_at_a_large_sigma() -> None:
+    edges = [5000 * NormalDist().inv_cdf(share / 200) for share in range(1, 200)]
+    drawn = discrete_gaussian(5000.0, 400_000, seeded(8))
+    found = np.bincount(np.searchsorted(edges, drawn), minlength=200)
+    cdf = [NormalDist(0, 5000).cdf(math.floor(edge) + 0.5) for edge in edges]
+    expected = np.diff([0, *cdf, 1]) * len(drawn)
+    assert chi2.sf(((found - expected) ** 2 / expected).sum(), 199) > 1e-4
 
 
 @pytest.mark.parametrize("make", [lambda r: discrete_gaussian(9.5, 100_000, r), lambda r: laplace(19, 2, r)])

@@ -41,7 +41,7 @@ def discrete_gaussian(sigma: float, number: int, random: Random = os.urandom) ->
     bits are looked up, its lower 64 drawn only where the upper ones equal an entry's. sigma: 0.5 to 1e5; of
     less the bounds for sums of such noise do not hold. The statistical distance of one number from the exact
     distribution is at most `distance_bound(sigma)`: 2**-111 at sigma 5000, 2**-107 at 1e5. The first call for
-    a sigma makes its table: 0.1 s at sigma 5000; 2 s, and 150 MB while it is made, at 1e5. Raises InputError.
+    a sigma makes its table: 0.1 s at sigma 5000; 2 s, and 180 MB while it is made, at 1e5. Raises InputError.
     """
     _sound_sigma(sigma)
     _sound_number(number)

@@ -48,6 +48,7 @@ class Bfv:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Bfv:
+        self.__exit__(None, None, None)
         command = [sys.executable, "-P", "-m", "akazuba.privacy.aggregation.bfv", str(self._limits[0])]
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
         self._process = subprocess.Popen(  # noqa: S603 - our own module

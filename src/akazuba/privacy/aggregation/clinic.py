@@ -64,13 +64,13 @@ class Terms:
 @dataclass(frozen=True)
 class Checked:
     """A plan whose signatures hold and whose terms are met. stewards: key ids in the order of their
-    indices.
+    indices; mask_keys: theirs for this round.
     """
 
     plan: Plan
     digest: bytes
     stewards: tuple[str, ...]
-    mask_keys: tuple[MaskKey, ...]
+    mask_keys: tuple[hpke.MLKEM768X25519PublicKey, ...]
 
 
 def checked_plan(signed: bytes, registry: Registry, now: int, terms: Terms | None = None) -> Checked:
@@ -87,7 +87,7 @@ def checked_plan(signed: bytes, registry: Registry, now: int, terms: Terms | Non
         if key.round_id != plan.round_id or key_id in stewards:
             raise UntrustedError("mask key", "one of this round from each steward", steward.name)
         stewards.append(key_id)
-        keys.append(key)
+        keys.append(_hpke_key(key))
     if terms:
         terms.check(plan)
     return Checked(plan, digest(signed), tuple(stewards), tuple(keys))
@@ -115,16 +115,23 @@ def contribute(
     boxes = tuple(
         SUITE.encrypt(
             share,
-            hpke.MLKEM768X25519PublicKey(
-                MLKEM768PublicKey.from_public_bytes(key.hpke[:1184]),
-                X25519PublicKey.from_public_bytes(key.hpke[1184:]),
-            ),
+            key,
             info=box_info(plan.round_id, checked.digest, identity.public.key_id, steward),
         )
         for share, key, steward in zip(shares, checked.mask_keys, checked.stewards, strict=True)
     )
     said = Contribution(plan.round_id, checked.digest, digest(*body), tuple(digest(box) for box in boxes))
     return Upload(sign(identity, "contribution", said), body, boxes)
+
+
+def _hpke_key(key: MaskKey) -> hpke.MLKEM768X25519PublicKey:
+    try:
+        return hpke.MLKEM768X25519PublicKey(
+            MLKEM768PublicKey.from_public_bytes(key.hpke[:1184]),
+            X25519PublicKey.from_public_bytes(key.hpke[1184:]),
+        )
+    except ValueError as problem:
+        raise UntrustedError("mask key", "an ML-KEM-768 and an X25519 key", "another one") from problem
 
 
 def box_info(round_id: bytes, plan: bytes, clinic: str, steward: str) -> bytes:

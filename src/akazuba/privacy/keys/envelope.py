@@ -155,7 +155,10 @@ def connect(
     _enough(qkd, made.qkd, quantum)
     seed = random(32)
     own = X25519PrivateKey.from_private_bytes(seed)
-    secret, ciphertext = MLKEM768PublicKey.from_public_bytes(made.mlkem768).encapsulate()
+    try:
+        secret, ciphertext = MLKEM768PublicKey.from_public_bytes(made.mlkem768).encapsulate()
+    except ValueError as problem:
+        raise UntrustedError("offer", "an ML-KEM-768 key", "one that is not reduced") from problem
     hello = Hello(
         hashlib.sha384(offer).digest(),
         now,

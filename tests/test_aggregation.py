@@ -14,9 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from akazuba.errors import InputError, UntrustedError
+from akazuba.errors import BudgetError, InputError, UntrustedError
 from akazuba.privacy.aggregation.bfv import Bfv
-from akazuba.privacy.aggregation.clinic import Terms, checked_plan, contribute, encryption_context
+from akazuba.privacy.aggregation.clinic import (
+    Terms,
+    checked_plan,
+    contribute,
+    contribute_once,
+    encryption_context,
+)
 from akazuba.privacy.aggregation.encode import BLOCK, Coding, scale_for
 from akazuba.privacy.aggregation.masks import LEAST_SIGMA, added, mask, new_seed
 from akazuba.privacy.aggregation.messages import Accepted, Contribution, MaskKey, Upload, digest
@@ -46,6 +52,7 @@ from akazuba.privacy.aggregation.shamir import joined, share, split
 from akazuba.privacy.aggregation.stewards import HeSteward, MaskSteward
 from akazuba.privacy.keys.identity import new_identity
 from akazuba.privacy.keys.signed import sign, unwrap
+from akazuba.privacy.ledger import Ledger
 
 NOW = 1_790_000_000
 ROUND = bytes(range(16))
@@ -659,6 +666,30 @@ def test_a_process_that_eats_memory_or_time_is_stopped() -> None:
         bfv.open(os.urandom(120_000))
     with pytest.raises(UntrustedError, match="one that runs"):
         Bfv().new_keys()
+
+
+def test_a_clinic_pays_once_and_sends_the_same_bytes_again(scene: Scene, tmp_path: Path) -> None:
+    given = plan(scene, noise_multiplier=1.5)
+    (update,) = some_updates(1)
+    with Ledger(tmp_path / "clinic", lambda: NOW) as ledger:
+        first = contribute_once(ledger, scene.made.clinics[0], given.checked, update, os.urandom)
+        again = contribute_once(ledger, scene.made.clinics[0], given.checked, -update, os.urandom)
+        assert again.document == first.document
+        assert (first.first, again.first, len(ledger.spends())) == (True, False, 1)
+        assert ledger.total("patient") == pytest.approx(ledger.total("clinic"))
+        assert 2.5 < ledger.total("patient") < 4
+    server = scene.round(given)
+    server.take(first.document)
+    server.close()
+
+
+def test_a_clinic_whose_budget_is_spent_sends_nothing(scene: Scene, tmp_path: Path) -> None:
+    given = plan(scene, noise_multiplier=0.5)
+    with Ledger(tmp_path / "clinic", lambda: NOW) as ledger:
+        with pytest.raises(BudgetError, match="rehearsal"):
+            contribute_once(ledger, scene.made.clinics[0], given.checked, np.zeros(3000), os.urandom)
+        assert ledger.spends() == []
+        assert len(ledger.refusals()) == 1
 
 
 def test_a_plan_below_a_clinics_terms_is_refused(scene: Scene) -> None:

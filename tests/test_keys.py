@@ -42,6 +42,7 @@ from akazuba.privacy.keys.registry import Registry
 from akazuba.privacy.keys.session import WINDOW
 from akazuba.privacy.keys.signed import sign, unwrap, verified
 from akazuba.privacy.keys.store import KeyStore
+from akazuba.privacy.ledger import QuantumKeyUsed
 
 NOW = 1_790_000_000
 DAY = 86_400
@@ -297,8 +298,7 @@ def test_the_session_key_needs_every_secret(registry: Registry) -> None:
             opened.open(record)
     right = accept(GATEWAY, offer, hello, registry, ["terminal"], NOW, first_time=once(), quantum_key=key)
     assert right.open(record) == b"x"
-    assert right.protection.quantum_key == QUANTUM.key_id
-    assert right.protection.quantum_key_simulated is True
+    assert right.protection.quantum == QuantumKeyUsed(QUANTUM.key_id, simulated=True)
 
 
 def test_every_session_has_keys_of_its_own(registry: Registry) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,12 +22,14 @@ def open_durable(path: Path, schema: str, what: str) -> sqlite3.Connection:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        path.chmod(0o600)
         file = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S)
         try:
-            file.execute("PRAGMA journal_mode=WAL")
             file.execute("PRAGMA synchronous=FULL")
+            file.execute("PRAGMA foreign_keys=ON")
             file.execute("PRAGMA secure_delete=ON")
+            _as_log(file)
             file.executescript(schema)
         except BaseException:
             file.close()
@@ -34,6 +37,20 @@ def open_durable(path: Path, schema: str, what: str) -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as problem:
         raise ArtefactError(str(path), what, str(problem)) from problem
     return file
+
+
+def _as_log(file: sqlite3.Connection) -> None:
+    """Write-ahead logging. Two processes that make the file at once get in each other's way: tried again."""
+    until = time.monotonic() + BUSY_S
+    while True:
+        try:
+            file.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as problem:
+            if problem.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.01)
+        else:
+            return
 
 
 @contextmanager
@@ -51,3 +68,28 @@ def writing(file: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
 def erase_for_good(file: sqlite3.Connection) -> None:
     """Moves the log into the file and empties it, so that erased secrets do not linger in it."""
     file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def write_durably(path: Path, data: bytes) -> None:
+    """Replaces a file whole, for its owner's eyes: after a power cut it is the old one or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        handle = os.open(draft, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        sync_folder(path.parent)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """A new or renamed file's name is on the disk."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -5,7 +5,7 @@
     │   ├── CaseError         … a case: a field is unknown, impossible or of the wrong kind
     │   └── ImageError        … an image: missing, truncated, too large, not an image
     ├── ArtefactError         a file of our own cannot be trusted: missing, altered, other version
-    ├── UntrustedError        a message or key from outside fails its check: forged, altered, replayed, expired
+    ├── UntrustedError        a message or key from outside: forged, altered, replayed, expired
     ├── BudgetError           what would leave the box costs more privacy than is left
     ├── KeysExhaustedError    no quantum key is left where one is required: what waits is sent later
     ├── ModelError            the language model did not answer; the assessment stands without its words

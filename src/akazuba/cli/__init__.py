@@ -27,6 +27,8 @@ from akazuba.cli.guideline import guideline
 from akazuba.cli.knowledge import knowledge
 from akazuba.cli.mcp import mcp
 from akazuba.cli.models import EXAMPLES, model
+from akazuba.cli.privacy import privacy
+from akazuba.cli.qkd import qkd
 from akazuba.cli.ranking import rank
 from akazuba.cli.shared import (
     ENGLISH,
@@ -299,6 +301,8 @@ main.add_command(ask)
 main.add_command(guideline)
 main.add_command(knowledge)
 main.add_command(mcp)
+main.add_command(privacy)
+main.add_command(qkd)
 main.add_command(rank)
 main.add_command(triage)
 main.add_command(growth)

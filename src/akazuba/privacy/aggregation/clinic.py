@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from cryptography.hazmat.primitives import hpke
@@ -12,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from akazuba.errors import UntrustedError
+from akazuba.privacy.accounting import DiscreteGaussian
 from akazuba.privacy.aggregation.bfv import Bfv
 from akazuba.privacy.aggregation.masks import mask, new_seed
 from akazuba.privacy.aggregation.messages import (
@@ -28,6 +30,7 @@ from akazuba.privacy.keys.enrolment import only
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
 from akazuba.privacy.keys.signed import sign, unwrap, verified
+from akazuba.privacy.ledger import Ledger, Release
 from akazuba.privacy.noise import discrete_gaussian
 
 SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
@@ -102,8 +105,8 @@ def contribute(
 ) -> Upload:
     """The clinic's message: its update clipped, rounded, noised, masked and, on the HE path, encrypted.
 
-    The caller has charged its ledger for the noise first, and calls this once in a round. update:
-    (dimension,). bfv: a process that has opened `encryption_context`; on the HE path only.
+    `contribute_once` charges for it and sees that it happens once. update: (dimension,). bfv: a process that
+    has opened `encryption_context`; on the HE path only.
     """
     plan = checked.plan
     whole = plan.coding.encoded(update, random)
@@ -137,6 +140,34 @@ def _hpke_key(key: MaskKey) -> hpke.MLKEM768X25519PublicKey:
 def box_info(round_id: bytes, plan: bytes, clinic: str, steward: str) -> bytes:
     """Binds a share to its round, plan, clinic and steward."""
     return b"akazuba seed share v1" + round_id + plan + bytes.fromhex(clinic) + bytes.fromhex(steward)
+
+
+def cost(plan: Plan) -> DiscreteGaussian:
+    """What a round costs a clinic's privacy, with the noise of `least` clinics in the sum."""
+    return DiscreteGaussian(plan.sigma, plan.coding.sensitivity, plan.coding.padded, plan.least)
+
+
+def contribute_once(
+    ledger: Ledger,
+    identity: Identity,
+    checked: Checked,
+    update: npt.ArrayLike,
+    random: Callable[[int], bytes],
+    bfv: Bfv | None = None,
+) -> Release:
+    """The clinic's upload as bytes, charged for and kept in one transaction before anything leaves.
+
+    Called again for the same round it gives the same bytes and charges nothing: a second, other message would
+    hide less. Raises BudgetError when the budget does not reach; nothing is made then.
+    """
+    plan = checked.plan
+    return ledger.release(
+        f"round {plan.round_id.hex()}",
+        cost(plan),
+        "clinic",
+        plan.purpose,
+        lambda: msgspec.msgpack.encode(contribute(identity, checked, update, random, bfv)),
+    )
 
 
 def encryption_context(checked: Checked, signed: bytes, registry: Registry, now: int) -> bytes:

@@ -28,8 +28,9 @@ from akazuba.errors import InputError, UntrustedError
 from akazuba.privacy.keys.enrolment import CLOCK_TOLERANCE_S, Enrolment, Role, Time, only
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
-from akazuba.privacy.keys.session import Aead, Half, Protection, Session
+from akazuba.privacy.keys.session import Aead, Half, Session
 from akazuba.privacy.keys.signed import read, sign, unwrap, verified
+from akazuba.privacy.ledger import Protection, QuantumKeyUsed
 
 QkdPolicy = Literal["off", "prefer", "require"]
 
@@ -268,4 +269,7 @@ def _exchange(own: X25519PrivateKey, theirs: bytes) -> bytes:
 
 
 def _protection(hello: Hello, sender: str, recipient: str) -> Protection:
-    return Protection(hello.suite, sender, recipient, hello.quantum_key, hello.quantum_key_simulated)
+    quantum = None
+    if hello.quantum_key is not None:
+        quantum = QuantumKeyUsed(hello.quantum_key, simulated=bool(hello.quantum_key_simulated))
+    return Protection(hello.suite, sender, recipient, quantum)

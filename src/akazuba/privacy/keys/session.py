@@ -13,6 +13,7 @@ from cryptography.exceptions import InvalidTag
 from akazuba.errors import UntrustedError
 from akazuba.privacy.keys.enrolment import Enrolment
 from akazuba.privacy.keys.signed import MAX_BYTES
+from akazuba.privacy.ledger import Protection
 
 WINDOW = 1024
 """Records may overtake one another by this many (RFC 6479 uses the same bitmap)."""
@@ -21,17 +22,6 @@ WINDOW = 1024
 class Aead(Protocol):
     def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes: ...
     def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes: ...
-
-
-@dataclass(frozen=True)
-class Protection:
-    """What a departure is stored with: how its bytes were protected."""
-
-    suite: str
-    sender: str
-    recipient: str
-    quantum_key: str | None
-    quantum_key_simulated: bool | None
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,359 @@
+"""The store: entries that are only ever added, each with its leaf of the audit log in the same transaction.
+
+One file, every page encrypted (SQLCipher), WAL, synchronous=FULL; one process writes. An entry about a
+patient is encrypted once more under a key of that patient. Erasing a patient erases that key: the entries
+stay, unreadable, and the log still verifies. A leaf is the hash of an entry's head and of its stored bytes.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlcipher3 import dbapi2 as sqlcipher
+
+from akazuba.errors import ArtefactError, InputError, OutOfTimeError, why_not_opened
+from akazuba.merkle import Frontier, leaf_hash
+from akazuba.storage.migrations import migrate
+from akazuba.storage.unlocking import StoreKey
+
+FILE, LOCK = "store.sqlite3", "store.lock"
+BUSY_S = 10.0
+MOST_BYTES = 32 * 1024 * 1024
+"""Of one entry's body: a case with its pictures."""
+
+Random = Callable[[int], bytes]
+Head = tuple[int, int, str, str, str]
+"""Of an entry: index, at_ms, kind, by, patient."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What is to be recorded. kind: what it is (`case`, `decision`, `read`, …). by: who did it. patient: its
+    id, "" for none. body: JSON or any bytes.
+    """
+
+    kind: str
+    by: str
+    body: bytes
+    patient: str = ""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """index: in the audit log, from 0. at_ms: since 1970, by the box's clock. body: None once erased."""
+
+    index: int
+    at_ms: int
+    kind: str
+    by: str
+    patient: str
+    body: bytes | None
+
+
+@dataclass(frozen=True)
+class Person:
+    """What a patient is found by. born: ISO date or year, as far as it is known."""
+
+    id: str
+    name: str
+    born: str = ""
+    sex: str = ""
+    place: str = ""
+
+
+class Store:
+    """home: the box's folder. now_ms: milliseconds since 1970.
+
+    Raises InputError for another key or a store that another process writes to, ArtefactError for a broken
+    file.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        key: StoreKey,
+        now_ms: Callable[[], int],
+        random: Random = os.urandom,
+        *,
+        read_only: bool = False,
+    ) -> None:
+        self._path, self._now_ms, self._random = home / FILE, now_ms, random
+        home.mkdir(parents=True, exist_ok=True)
+        self._frontier = self._pending = Frontier()
+        self._lock = None if read_only else _locked(home / LOCK)
+        try:
+            self._file = _opened(self._path, key, read_only=read_only)
+            if not read_only:
+                with self._writing():
+                    migrate(self._file, str(self._path))
+            self._frontier = self._read_frontier()
+        except BaseException:
+            self._release()
+            raise
+
+    def close(self) -> None:
+        self._file.close()
+        self._release()
+
+    def _release(self) -> None:
+        if self._lock:
+            self._lock.close()
+        self._lock = None
+
+    # --- writing ------------------------------------------------------------------------------------
+
+    def add(self, *entries: Entry) -> list[Recorded]:
+        """Records them all or none; they are on the disk when this returns."""
+        with self._writing():
+            return self._added(entries)
+
+    def admit(self, person: Person, by: str) -> Recorded:
+        """A new patient, or changed particulars of a known one."""
+        if not person.name.strip():
+            raise InputError("patient.name", "a name", "none")
+        with self._writing():
+            known = self._file.execute("SELECT key FROM patient WHERE id = ?", (person.id,)).fetchone()
+            if known and known[0] is None:
+                raise InputError("patient", "one that was not erased", person.id)
+            key = known[0] if known else self._random(32)
+            row = (
+                person.id,
+                key,
+                person.name,
+                searchable(person.name),
+                person.born,
+                person.sex,
+                person.place,
+            )
+            self._file.execute("INSERT OR REPLACE INTO patient VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+            (recorded,) = self._added([Entry("patient", by, msgspec.json.encode(person), person.id)])
+        return recorded
+
+    def erase(self, patient: str, by: str, because: str) -> Recorded:
+        """Makes every entry about a patient unreadable for good; they still count in the log."""
+        with self._writing():
+            self._patient_key(patient)
+            row = (
+                "UPDATE patient SET key = NULL, name = NULL, searched = NULL, born = '', sex = '', place = ''"
+            )
+            self._file.execute(f"{row} WHERE id = ?", (patient,))
+            body = msgspec.json.encode({"patient": patient, "because": because})
+            (recorded,) = self._added([Entry("erasure", by, body)])
+        self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return recorded
+
+    def remember(self, name: str, value: bytes) -> None:
+        """A value that is no record (a counter, how far the spool is merged)."""
+        with self._writing():
+            self._remember(name, value)
+
+    def add_with(self, name: str, value: bytes, entries: Sequence[Entry]) -> list[Recorded]:
+        """Entries and a remembered value in one transaction."""
+        with self._writing():
+            self._remember(name, value)
+            return self._added(entries)
+
+    def _remember(self, name: str, value: bytes) -> None:
+        self._file.execute("INSERT OR REPLACE INTO remembered VALUES (?, ?)", (name, value))
+
+    def _added(self, entries: Sequence[Entry]) -> list[Recorded]:
+        recorded, nodes, frontier = [], [], self._frontier
+        for entry in entries:
+            head = (frontier.size, self._now_ms(), entry.kind, entry.by, entry.patient)
+            stored = self._sealed(entry, head)
+            self._file.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", (*head, stored))
+            frontier, made = frontier.appended(leaf_hash(leaf(head, stored)))
+            nodes += [(node.level, node.index, node.hash) for node in made]
+            recorded.append(_recorded(head, entry.body))
+        self._file.executemany("INSERT INTO node VALUES (?, ?, ?)", nodes)
+        self._pending = frontier
+        return recorded
+
+    def _sealed(self, entry: Entry, head: Head) -> bytes:
+        if len(entry.body) > MOST_BYTES:
+            raise InputError(entry.kind, f"at most {MOST_BYTES} bytes", f"{len(entry.body)} bytes")
+        if not entry.patient:
+            return entry.body
+        nonce = self._random(12)
+        key = self._patient_key(entry.patient)
+        return nonce + AESGCM(key).encrypt(nonce, entry.body, msgspec.msgpack.encode(head))
+
+    # --- reading ------------------------------------------------------------------------------------
+
+    def recall(self, name: str) -> bytes | None:
+        row = self._file.execute("SELECT value FROM remembered WHERE name = ?", (name,)).fetchone()
+        return row[0] if row else None
+
+    def entries(
+        self, *, patient: str | None = None, kind: str | None = None, first: int = 0
+    ) -> Iterator[Recorded]:
+        """In the order of the log. Whoever shows them to somebody records a `read` first."""
+        wanted = [("idx >= ?", first), ("patient = ?", patient), ("kind = ?", kind)]
+        used = [(clause, value) for clause, value in wanted if value is not None]
+        where = " AND ".join(clause for clause, _ in used)
+        query = f"SELECT idx, at_ms, kind, by, patient, stored FROM entry WHERE {where} ORDER BY idx"  # noqa: S608 - our own clauses
+        keys: dict[str, bytes | None] = {}
+        for row in self._file.execute(query, tuple(value for _, value in used)):
+            yield self._opened_entry(row[:5], row[5], keys)
+
+    def entry(self, index: int) -> Recorded:
+        found = next(iter(self.entries(first=index)), None)
+        if found is None or found.index != index:
+            raise InputError("index", f"0 to {self.size - 1}", str(index))
+        return found
+
+    def search(self, name: str, most: int = 20) -> list[Person]:
+        """Patients whose name holds every word given, in any order, whatever its accents and case."""
+        words = searchable(name).split()
+        if not words:
+            return []
+        where = " AND ".join("searched LIKE ? ESCAPE '!'" for _ in words)
+        marked = [f"%{word.replace('!', '!!').replace('%', '!%').replace('_', '!_')}%" for word in words]
+        query = f"SELECT id, name, born, sex, place FROM patient WHERE {where} ORDER BY searched LIMIT ?"  # noqa: S608 - our own clauses
+        return [Person(*row) for row in self._file.execute(query, (*marked, most))]
+
+    def person(self, patient: str) -> Person:
+        row = self._file.execute(
+            "SELECT id, name, born, sex, place FROM patient WHERE id = ?", (patient,)
+        ).fetchone()
+        if row is None or row[1] is None:
+            raise InputError("patient", "one of this store", f"{patient}, which is unknown or erased")
+        return Person(*row)
+
+    def _opened_entry(self, head: Head, stored: bytes, keys: dict[str, bytes | None]) -> Recorded:
+        patient = head[4]
+        if not patient:
+            return _recorded(head, stored)
+        if patient not in keys:
+            row = self._file.execute("SELECT key FROM patient WHERE id = ?", (patient,)).fetchone()
+            keys[patient] = row[0] if row else None
+        key = keys[patient]
+        if key is None:
+            return _recorded(head, None)
+        try:
+            body = AESGCM(key).decrypt(stored[:12], stored[12:], msgspec.msgpack.encode(head))
+        except (InvalidTag, ValueError) as problem:
+            raise ArtefactError(f"entry {head[0]}", "what was recorded", "an altered one") from problem
+        return _recorded(head, body)
+
+    def _patient_key(self, patient: str) -> bytes:
+        row = self._file.execute("SELECT key FROM patient WHERE id = ?", (patient,)).fetchone()
+        if row is None or row[0] is None:
+            raise InputError("patient", "one of this store", f"{patient}, which is unknown or erased")
+        return bytes(row[0])
+
+    # --- the audit log ------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        return self._frontier.size
+
+    @property
+    def root(self) -> bytes:
+        return self._frontier.root()
+
+    def node(self, level: int, index: int) -> bytes:
+        """A perfect subtree's hash; level 0: the leaf of an entry."""
+        row = self._file.execute(
+            "SELECT hash FROM node WHERE level = ? AND idx = ?", (level, index)
+        ).fetchone()
+        if row is None:
+            raise ArtefactError(str(self._path), f"node {index} of level {level}", "none")
+        return bytes(row[0])
+
+    def leaves(self, first: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Each entry's leaf, hashed anew from what is stored."""
+        query = "SELECT idx, at_ms, kind, by, patient, stored FROM entry WHERE idx >= ? ORDER BY idx"
+        for row in self._file.execute(query, (first,)):
+            yield row[0], leaf_hash(leaf(row[:5], row[5]))
+
+    def _read_frontier(self) -> Frontier:
+        row = self._file.execute("SELECT COALESCE(MAX(idx), -1) + 1 FROM entry").fetchone()
+        return Frontier.of(int(row[0]), self.node)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            self._file.execute("BEGIN IMMEDIATE")
+            try:
+                self._pending = self._frontier
+                yield
+                self._file.execute("COMMIT")
+                self._frontier = self._pending
+            finally:
+                if self._file.in_transaction:
+                    self._file.execute("ROLLBACK")
+        except sqlcipher.Error as problem:
+            raise _ours(str(self._path), problem) from problem
+
+
+def _recorded(head: Head, body: bytes | None) -> Recorded:
+    index, at_ms, kind, by, patient = head
+    return Recorded(index, at_ms, kind, by, patient, body)
+
+
+def leaf(head: Head, stored: bytes) -> bytes:
+    """What a leaf is the hash of: an entry's index, time, kind, author, patient and stored bytes' hash."""
+    return msgspec.msgpack.encode(("akazuba leaf v1", *head, hashlib.sha256(stored).digest()))
+
+
+def searchable(name: str) -> str:
+    """Without accents and case, for search.
+
+    >>> searchable("  Uwimána  Chantal ")
+    'uwimana chantal'
+    """
+    plain = unicodedata.normalize("NFKD", name.casefold())
+    return " ".join("".join(c for c in plain if not unicodedata.combining(c)).split())
+
+
+def _opened(path: Path, key: StoreKey, *, read_only: bool) -> Any:
+    try:
+        if not read_only:
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        mode = "ro" if read_only else "rw"
+        file = sqlcipher.connect(f"file:{path}?mode={mode}", isolation_level=None, timeout=BUSY_S, uri=True)
+        try:
+            file.execute(f"PRAGMA key = \"x'{key.database.hex()}'\"")
+            file.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
+            file.execute("PRAGMA foreign_keys = ON")
+            if not read_only:
+                file.execute("PRAGMA journal_mode = WAL")
+                file.execute("PRAGMA synchronous = FULL")
+                file.execute("PRAGMA secure_delete = ON")
+        except BaseException:
+            file.close()
+            raise
+    except (OSError, sqlcipher.Error) as problem:
+        raise _ours(str(path), problem) from problem
+    return file
+
+
+def _locked(path: Path) -> IO[str]:
+    file = path.open("a+", encoding="ascii")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as problem:
+        file.close()
+        raise InputError("store", "no other process that writes to it", "one that does") from problem
+    return file
+
+
+def _ours(item: str, problem: Exception) -> ArtefactError | OutOfTimeError:
+    text = why_not_opened(problem) if isinstance(problem, OSError) else str(problem)
+    if "locked" in text:
+        return OutOfTimeError(item, f"the store within {BUSY_S:g} s", text)
+    if "full" in text:
+        return ArtefactError(item, "room on the disk; nothing that was acknowledged is lost", text)
+    return ArtefactError(item, "this box's store, under its key", text)

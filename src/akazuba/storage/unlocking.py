@@ -1,0 +1,146 @@
+"""The store's key: wrapped under the device's secret and the day's passphrase, both of which it takes.
+
+A stolen disk lacks the passphrase; a learnt passphrase lacks the device. The passphrase goes through Argon2id
+(RFC 9106); 64 MiB and three passes cost about 0.2 s. The key file tells nothing by itself, and changing the
+passphrase wraps the same key anew. The public half of the spool's key lies in it in the clear: while the box
+is locked, whatever is recorded can be sealed and nobody can open it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from msgspec import Meta
+
+from akazuba.durable import write_durably
+from akazuba.errors import ArtefactError, InputError, why_not_opened
+
+KEY_FILE, DEVICE_FILE = "store.key.json", "device.secret"
+PASSPHRASE_LEAST = 10
+Random = Callable[[int], bytes]
+
+
+class Cost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Of Argon2id. memory_kib: RFC 9106's second recommendation is 64 MiB, 3 passes, 4 lanes."""
+
+    memory_kib: Annotated[int, Meta(ge=8, le=1 << 20)] = 65_536
+    passes: Annotated[int, Meta(ge=1, le=100)] = 3
+    lanes: Annotated[int, Meta(ge=1, le=16)] = 4
+
+
+class KeyFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """wrapped: the store's key under AES-256-GCM. spool: ML-KEM-768 and X25519 public keys."""
+
+    version: Annotated[int, Meta(ge=1, le=1)]
+    salt: Annotated[bytes, Meta(min_length=16, max_length=16)]
+    cost: Cost
+    nonce: Annotated[bytes, Meta(min_length=12, max_length=12)]
+    wrapped: Annotated[bytes, Meta(min_length=48, max_length=48)]
+    spool: Annotated[bytes, Meta(min_length=1216, max_length=1216)]
+
+
+@dataclass(frozen=True)
+class StoreKey:
+    """32 bytes from which every key of the store is derived. It lives in memory while the box is unlocked."""
+
+    secret: bytes = field(repr=False)
+
+    def derived(self, what: str, length: int) -> bytes:
+        return HKDF(SHA256(), length, None, b"akazuba store v1 " + what.encode()).derive(self.secret)
+
+    @property
+    def database(self) -> bytes:
+        return self.derived("database", 32)
+
+    @property
+    def spool(self) -> tuple[MLKEM768PrivateKey, X25519PrivateKey]:
+        seeds = self.derived("spool", 96)
+        return MLKEM768PrivateKey.from_seed_bytes(seeds[:64]), X25519PrivateKey.from_private_bytes(seeds[64:])
+
+
+def set_up(home: Path, passphrase: str, random: Random = os.urandom, cost: Cost | None = None) -> StoreKey:
+    """Makes the key of a new store. Raises InputError when there is one or the passphrase is too short."""
+    if (home / KEY_FILE).exists():
+        raise InputError("store", "a home without one", f"{home / KEY_FILE}")
+    _long_enough(passphrase)
+    device = home / DEVICE_FILE
+    if not device.exists():
+        write_durably(device, random(32))
+    key = StoreKey(random(32))
+    _wrap(home, key, passphrase, random, cost or Cost())
+    return key
+
+
+def unlocked(home: Path, passphrase: str) -> StoreKey:
+    """Raises InputError for a wrong passphrase or another device, ArtefactError for a broken key file."""
+    file = key_file(home)
+    try:
+        kek = _kek(home, passphrase, file)
+        return StoreKey(AESGCM(kek).decrypt(file.nonce, file.wrapped, _bound(file)))
+    except InvalidTag as problem:
+        expected = "the passphrase of this store, on the device that made it"
+        raise InputError("passphrase", expected, "another one") from problem
+
+
+def change_passphrase(home: Path, old: str, new: str, random: Random = os.urandom) -> None:
+    """The same key under a new passphrase; the old one opens nothing any more."""
+    key = unlocked(home, old)
+    _long_enough(new)
+    _wrap(home, key, new, random, key_file(home).cost)
+
+
+def key_file(home: Path) -> KeyFile:
+    path = home / KEY_FILE
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=KeyFile)
+    except FileNotFoundError as problem:
+        raise InputError("store", f"{path}", "none: `akazuba store init` makes one") from problem
+    except (OSError, msgspec.MsgspecError) as problem:
+        raise ArtefactError(str(path), "the store's key file", why_not_opened(problem)) from problem
+
+
+def _wrap(home: Path, key: StoreKey, passphrase: str, random: Random, cost: Cost) -> None:
+    kem, dh = key.spool
+    public = kem.public_key().public_bytes_raw() + dh.public_key().public_bytes_raw()
+    file = KeyFile(1, random(16), cost, random(12), bytes(48), public)
+    wrapped = AESGCM(_kek(home, passphrase, file)).encrypt(file.nonce, key.secret, _bound(file))
+    write_durably(home / KEY_FILE, msgspec.json.encode(msgspec.structs.replace(file, wrapped=wrapped)))
+
+
+def _kek(home: Path, passphrase: str, file: KeyFile) -> bytes:
+    try:
+        device = (home / DEVICE_FILE).read_bytes()
+    except OSError as problem:
+        raise ArtefactError(
+            str(home / DEVICE_FILE), "this device's secret", why_not_opened(problem)
+        ) from problem
+    stretched = Argon2id(
+        salt=file.salt,
+        length=32,
+        iterations=file.cost.passes,
+        lanes=file.cost.lanes,
+        memory_cost=file.cost.memory_kib,
+    ).derive(passphrase.encode("utf-8", "surrogatepass"))
+    return HKDF(SHA256(), 32, file.salt, b"akazuba store key v1").derive(device + stretched)
+
+
+def _bound(file: KeyFile) -> bytes:
+    """A spool key that was exchanged in the file does not open it."""
+    return msgspec.json.encode((file.version, file.cost, file.spool))
+
+
+def _long_enough(passphrase: str) -> None:
+    if len(passphrase) < PASSPHRASE_LEAST:
+        raise InputError("passphrase", f"{PASSPHRASE_LEAST} characters or more", str(len(passphrase)))

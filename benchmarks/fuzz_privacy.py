@@ -19,6 +19,7 @@ import re
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -45,7 +46,6 @@ with instrumented:
     from akazuba.privacy.aggregation.shamir import share
     from akazuba.privacy.keys.enrolment import (
         Enrolment,
-        Request,
         Revocations,
         enrol,
         only,
@@ -53,10 +53,26 @@ with instrumented:
         requested,
         revoke,
     )
+    from akazuba.privacy.keys.enrolment import Request as EnrolmentRequest
     from akazuba.privacy.keys.envelope import Hello, Offer, accept, connect, prepare, read_offer
     from akazuba.privacy.keys.identity import Identity, new_identity
     from akazuba.privacy.keys.registry import Registry
     from akazuba.privacy.keys.signed import read, sign, unwrap, verified
+    from akazuba.privacy.qkd.configuration import trial_sites
+    from akazuba.privacy.qkd.kme import Kme
+    from akazuba.privacy.qkd.messages import (
+        Block,
+        KeyContainer,
+        Mark,
+        Marks,
+        Reservation,
+        Slice,
+        Status,
+        Voids,
+        decoded,
+    )
+    from akazuba.privacy.qkd.requests import Answer, Request
+    from akazuba.privacy.qkd.store import Store
 
 RESULTS = Path(__file__).parent / "results" / "fuzz_privacy.json"
 Parser = Callable[[bytes], object]
@@ -114,7 +130,7 @@ def parsers(folder: Path) -> Iterator[dict[str, tuple[bytes, Parser]]]:
         "share": (bytes(DEGREE * 20 // 8), lambda data: (share(data, 3, 3), share(data[:32], 1, 3))),
         "signed request": (
             payload(asked),
-            resigned("enrolment-request", Request, requested, box),
+            resigned("enrolment-request", EnrolmentRequest, requested, box),
         ),
         "signed enrolment": (
             payload(enrolment),
@@ -138,6 +154,7 @@ def parsers(folder: Path) -> Iterator[dict[str, tuple[bytes, Parser]]]:
             lambda data: read(data, "revocations", Revocations),
         ),
     }
+    found |= _quantum_keys(folder)
     for name, kind in {
         "mask-key": messages.MaskKey,
         "encryption-key": messages.EncryptionKey,
@@ -152,6 +169,58 @@ def parsers(folder: Path) -> Iterator[dict[str, tuple[bytes, Parser]]]:
     yield found
     server.close()
     made.close()
+
+
+def _quantum_keys(folder: Path) -> dict[str, tuple[bytes, Parser]]:
+    """Requests to a key management entity, its peer's and its link's messages, and answers to its client.
+
+    A request's first line is its path with the query; the rest is its body.
+    """
+    saes = {"sae-1": "kme-a", "sae-2": "kme-b"}
+    site, _ = trial_sites(("kme-a", "kme-b"), saes, "link", (1, 2))
+    store = Store(folder / "kme.sqlite3", even=True, now=lambda: 1000.0, unclaimed_s=3600)
+
+    def silent(path: str, body: bytes) -> Answer:
+        raise ConnectionResetError(path, len(body))
+
+    entity = Kme(site, store, silent)
+
+    def asked(method: str, caller: str) -> Parser:
+        def parse(data: bytes) -> object:
+            line, _, body = data.partition(b"\n")
+            path, _, query = line.decode("latin-1").partition("?")
+            return entity.answer(Request(method, path, query, "application/json", body), caller)
+
+        return parse
+
+    def told(path: str, caller: str) -> Parser:
+        return lambda data: entity.answer(Request("POST", path, body=data), caller)
+
+    identifier = str(uuid.UUID(int=7))
+    block = msgspec.json.encode(Block(0, bytes(2048), simulated=True))
+    keys = {"keys": [{"key_ID": identifier, "key": "AAAA"}]}
+    wanted = {
+        "number": 3,
+        "size": 256,
+        "additional_slave_SAE_IDs": ["sae-2"],
+        "extension_mandatory": [{"a": 1}],
+    }
+    ids = {"key_IDs": [{"key_ID": identifier}]}
+    reserved = Reservation("r", "sae-2", ("sae-1",), (identifier,), 32, (Slice(0, 1, 0, 32),), bytes(32))
+    start = b"/api/v1/keys/"
+    return {
+        "enc_keys POST": (start + b"sae-2/enc_keys\n" + msgspec.json.encode(wanted), asked("POST", "sae-1")),
+        "enc_keys GET": (start + b"sae-2/enc_keys?number=1&size=256\n", asked("GET", "sae-1")),
+        "dec_keys POST": (start + b"sae-2/dec_keys\n" + msgspec.json.encode(ids), asked("POST", "sae-1")),
+        "dec_keys GET": (start + b"sae-2/dec_keys?key_ID=" + identifier.encode(), asked("GET", "sae-1")),
+        "status": (start + b"sae-2/status\n", asked("GET", "sae-1")),
+        "block": (block, told("/link/v1/blocks", "link")),
+        "reservation": (msgspec.json.encode(reserved), told("/peer/v1/reservations", "kme-b")),
+        "voids": (msgspec.json.encode(Voids((reserved,))), told("/peer/v1/voids", "kme-b")),
+        "marks": (msgspec.json.encode(Marks((Mark(0, bytes(32)),))), told("/peer/v1/blocks", "kme-b")),
+        "client: keys": (msgspec.json.encode(keys), lambda data: decoded(data, KeyContainer)),
+        "client: status": (b"{}", lambda data: decoded(data, Status)),
+    }
 
 
 def _simple(name: str, kind: type[msgspec.Struct], signer: Identity) -> tuple[bytes, Parser, Parser]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from akazuba.cli.qkd_simulate import simulate
+from akazuba.cli.qkd_simulate import simulate, whole
 from akazuba.cli.shared import errors_shown, show
 from akazuba.errors import InputError
 
@@ -109,12 +109,10 @@ def kme(configuration: Path) -> None:
 @qkd.command()
 @click.argument("configurations", nargs=2, type=click.Path(path_type=Path), metavar="CONFIG CONFIG")
 @click.option("--km", type=float, default=25.0, show_default=True, help="Length of the fibre.")
-@click.option("--pulses", type=click.IntRange(1), help="Sent for one block.")
+@click.option("--pulses", type=float, default=1e9, show_default=True, help="Sent for one block.")
 @click.option("--blocks", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--seed", type=click.IntRange(0), help="Of the simulation; without it, of the system.")
-def feed(
-    configurations: tuple[Path, Path], km: float, pulses: int | None, blocks: int, seed: int | None
-) -> None:
+def feed(configurations: tuple[Path, Path], km: float, pulses: float, blocks: int, seed: int | None) -> None:
     """Give both KMEs blocks of key from a SIMULATED link of KM kilometres.
 
     The link's certificate lies beside the first configuration's authority. With a seed everybody can compute
@@ -131,7 +129,7 @@ def feed(
     from akazuba.privacy.qkd.tuning import tuned
 
     with errors_shown(), ExitStack() as stack:
-        link = tuned(LinkParameters(km=km) if pulses is None else LinkParameters(km=km, pulses=pulses))
+        link = tuned(LinkParameters(km=km, pulses=whole(pulses)))
         ends = [stack.enter_context(closing(_link_to(path))) for path in configurations]
         random = np.random.default_rng(seed)
         for _ in range(blocks):

@@ -75,7 +75,7 @@ def simulate(
     from akazuba.privacy.qkd.tuning import tuned
 
     with errors_shown():
-        link = tuned(LinkParameters(km=km, pulses=_whole(pulses)))
+        link = tuned(LinkParameters(km=km, pulses=whole(pulses)))
         attack = Eavesdropper(eavesdropper, split_photons)
         if svg is not None and not svg.absolute().parent.is_dir():
             raise InputError("--svg", "a file in a folder that exists", str(svg))
@@ -90,7 +90,7 @@ def simulate(
         show(_text(link, session, seed, reach, rates))
 
 
-def _whole(pulses: float) -> int:
+def whole(pulses: float) -> int:
     if not math.isfinite(pulses) or pulses != int(pulses):
         raise InputError("pulses", "a whole number", repr(pulses))
     return int(pulses)

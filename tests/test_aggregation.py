@@ -460,6 +460,7 @@ def test_a_steward_opens_one_set_in_a_round_and_the_same_one_again(scene: Scene)
     other = server.accept()
     with pytest.raises(UntrustedError, match="another one: refused"):
         steward.release(given.plan, other, server.for_steward(1))
+    assert len(steward.refusals()) == 1
     server.close()
 
 

@@ -8,7 +8,8 @@ lies. The HE steward decrypts one masked sum in a round. Every answer is on the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -41,6 +42,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS round (
     id BLOB PRIMARY KEY, ends INTEGER NOT NULL, secret BLOB, answered_for BLOB, answer BLOB
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS refused (at INTEGER NOT NULL, why TEXT NOT NULL);
 """
 
 
@@ -58,6 +60,19 @@ class _Steward:
 
     def close(self) -> None:
         self._file.close()
+
+    def refusals(self) -> list[str]:
+        """What it did not answer, and why."""
+        return [row[0] for row in self._file.execute("SELECT why FROM refused ORDER BY rowid")]
+
+    @contextmanager
+    def _refusals_kept(self) -> Iterator[None]:
+        try:
+            yield
+        except UntrustedError as problem:
+            with writing(self._file) as file:
+                file.execute("INSERT INTO refused VALUES (?, ?)", (self._now(), str(problem)))
+            raise
 
     def _opened(self, round_id: bytes, ends: int, secret: bytes) -> None:
         with writing(self._file) as file:
@@ -141,6 +156,10 @@ class MaskSteward(_Steward):
         given: each accepted clinic's signed contribution and the box for this steward. Raises UntrustedError,
         naming the clinic where one is at fault; nothing was released then, and another set may be asked for.
         """
+        with self._refusals_kept():
+            return self._released(plan, accepted, given)
+
+    def _released(self, plan: bytes, accepted: bytes, given: Sequence[tuple[bytes, bytes]]) -> bytes:
         checked = checked_plan(plan, self._registry, self._now())
         named = self._accepted(checked, accepted)
         if checked.plan.least < self._least:
@@ -192,6 +211,10 @@ class HeSteward(_Steward):
 
     def decrypt(self, plan: bytes, accepted: bytes, total: Sequence[bytes]) -> bytes:
         """The signed masked sum. total: the server's sum of ciphertexts. Raises UntrustedError."""
+        with self._refusals_kept():
+            return self._decrypted(plan, accepted, total)
+
+    def _decrypted(self, plan: bytes, accepted: bytes, total: Sequence[bytes]) -> bytes:
         checked = checked_plan(plan, self._registry, self._now())
         named = self._accepted(checked, accepted)
         asked = digest(digest(*named.contributions), *total)

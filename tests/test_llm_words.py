@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 from akazuba.cli import EXAMPLES
 from akazuba.consult import Box, Telling, assess, open_box
+from akazuba.diagnosis.questions import Question
 from akazuba.errors import InputError, ModelError
 from akazuba.intake.cases import CaseLine, parse_case, read_cases
-from akazuba.interviews import led_interview
+from akazuba.interviews import Answer, interview, led_interview
 from akazuba.knowledge.conditions import open_knowledge
 from akazuba.llm.ask import NOT_IN_SOURCES, ask
 from akazuba.llm.checker import Sentence, why_unsupported
@@ -256,6 +257,24 @@ def test_an_interview_ends_when_the_nurse_says_stop(box: Box, sources: Passages)
     model = Scripted(calls(*[("ask_nurse", {"id": id_})] * 3))
     stopped = led_interview(box, line_of(COUGH), lambda _: "stop", model, sources)
     assert len(stopped.led or ()) == 1
+
+
+@pytest.mark.parametrize("answer", ["yes", "no", "unknown", "stop"])
+def test_what_a_model_sees_in_a_note_counts_once_the_nurse_says_so(box: Box, answer: Answer) -> None:
+    note = "fever and cough for 3 days, his socks keep sliding down oddly"
+    model = Scripted(['{"p1": "Night sweats"}', '{"p1": "Night sweats"}'])
+    voice = Voice(model, lambda: frozenset(("extract",)))
+    telling = Telling(ENGLISH, voice, lambda _: [("HP:0030166", "Night sweats")])
+    asked = list[str]()
+
+    def ask(question: Question) -> Answer:
+        asked.append(question.id)
+        return answer if len(asked) == 1 else "stop"
+
+    found = interview(box, line_of({"id": "c", "note": note}), ask, None, telling)
+    assert asked[0] == "HP:0030166"
+    counted = {f.id: f.present for f in found.findings or ()}
+    assert counted.get("HP:0030166") == {"yes": True, "no": False}.get(answer)
 
 
 @pytest.mark.parametrize("arguments", [{}, {"medicine": 5, "unit": None}, {"amount": "x"}])

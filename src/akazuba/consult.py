@@ -30,6 +30,7 @@ from akazuba.llm.voice import SILENT, Voice
 from akazuba.records import (
     Assessment,
     Case,
+    Finding,
     KnowledgeTable,
     Provenance,
 )
@@ -181,13 +182,17 @@ class Consultation:
         narrative = voice.tell(assessment, words)
         if narrative and (remark := voice.remark(assessment, words)):
             narrative = msgspec.structs.replace(narrative, second_reader=remark)
-        note = self._line.case.note if self._line.case and self.note.understood else ""
-        suggested = voice.suggested(note, assessment.findings or (), telling.nearest)
+        suggested = self.suggested(assessment, telling)
         self._clock.lap("words")
         timings = self._clock.laps_ms()
         return msgspec.structs.replace(
             assessment, narrative=narrative, suggested=suggested, timings_ms=timings
         )
+
+    def suggested(self, assessment: Assessment, telling: Telling) -> tuple[Finding, ...]:
+        """Findings that a language model sees in the note; none counts before the nurse confirms it."""
+        note = self._line.case.note if self._line.case and self.note.understood else ""
+        return telling.voice.suggested(note, assessment.findings or (), telling.nearest)
 
 
 class _Clock:

@@ -53,16 +53,18 @@ def interview(
 ) -> Assessment:
     """Assesses one case and asks on, one question at a time, the most telling for its cost first.
 
-    ask: puts a question and brings the answer. It ends when a red flag fires, when one condition is probable
-    enough or two make up the set, when nothing would tell much, at "stop", or after `MOST_QUESTIONS`.
+    ask: puts a question and brings the answer. What a language model sees in the note is asked first. It ends
+    when a red flag fires, when one condition is probable enough or two make up the set, when nothing would
+    tell much, at "stop", or after `MOST_QUESTIONS`.
     """
     if line.case is None:
         return Assessment(line.case_id, error=str(line.error))
     try:
         consultation = Consultation(box, line, line.case, heatmaps)
         growing = _Growing(consultation, line.case)
+        _confirm(consultation, growing, ask, telling)
         for _ in range(MOST_QUESTIONS):
-            if not growing.questions or _settled(growing.assessment):
+            if growing.stopped or not growing.questions or _settled(growing.assessment):
                 break
             question = growing.questions[0]
             if (answer := ask(question)) == "stop":
@@ -92,9 +94,10 @@ def led_interview(
     try:
         consultation = Consultation(box, line, line.case, heatmaps)
         growing = _Growing(consultation, line.case, OFFERED)
+        _confirm(consultation, growing, ask, telling)
         situation = f"The patient has: {described(growing.assessment.findings or ())}."
         steps: tuple[ToolStep, ...] = ()
-        if not _settled(growing.assessment):
+        if not growing.stopped and not _settled(growing.assessment):
             tools = _tools(box, growing, ask, sources)
             steps = lead(
                 situation, tools, model, lambda: growing.stopped or _settled(growing.assessment)
@@ -103,6 +106,18 @@ def led_interview(
     except CaseError as error:
         return Assessment(line.case_id, error=str(error))
     return msgspec.structs.replace(consultation.told(found, telling), led=steps)
+
+
+def _confirm(consultation: Consultation, growing: _Growing, ask: Ask, telling: Telling) -> None:
+    """Asks first about what a language model sees in the note: it counts once the nurse says so."""
+    if _settled(growing.assessment):
+        return
+    for finding in consultation.suggested(growing.assessment, telling):
+        question = Question(finding.id, finding.name, gain_nats=0.0, cost_s=0.0)
+        if (answer := ask(question)) == "stop":
+            growing.stopped = True
+            return
+        growing.take(question, answer)
 
 
 def _tools(box: Box, growing: _Growing, ask: Ask, sources: Passages) -> tuple[Tool, ...]:

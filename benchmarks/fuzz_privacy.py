@@ -88,12 +88,11 @@ def parsers(folder: Path) -> Iterator[dict[str, tuple[bytes, Parser]]]:
     authority = new_identity(os.urandom)
     registry = Registry("fuzz", authority.public)
     box, gateway = new_identity(os.urandom), new_identity(os.urandom)
-    asked = request(box, "box", "terminal", now())
-    enrolment = enrol(authority, "fuzz", requested(asked), 1, now())
-    registry.believe(enrolment)
-    registry.believe(
-        enrol(authority, "fuzz", requested(request(gateway, "gateway", "gateway", now())), 2, now())
-    )
+    asked = request(box, "fuzz", "box", "terminal", now())
+    enrolment = enrol(authority, "fuzz", requested(asked, "fuzz", now()), 1, now())
+    registry.believe(enrolment, now())
+    wanted = requested(request(gateway, "fuzz", "gateway", "gateway", now()), "fuzz", now())
+    registry.believe(enrol(authority, "fuzz", wanted, 2, now()), now())
     revocations = revoke(authority, "fuzz", 1, {}, now(), 9)
     prepared = prepare(gateway, now(), os.urandom)
     hello, there = connect(box, prepared.offer, registry, ["gateway"], now(), os.urandom)
@@ -118,9 +117,9 @@ def parsers(folder: Path) -> Iterator[dict[str, tuple[bytes, Parser]]]:
         return unwrap(data, "x").payload
 
     found: dict[str, tuple[bytes, Parser]] = {
-        "enrolment": (enrolment, registry.believe),
-        "request": (asked, requested),
-        "revocations": (revocations, registry.believe_revocations),
+        "enrolment": (enrolment, lambda data: registry.believe(data, now())),
+        "request": (asked, lambda data: requested(data, "fuzz", now())),
+        "revocations": (revocations, lambda data: registry.believe_revocations(data, now())),
         "offer": (prepared.offer, lambda data: read_offer(data, registry, ["gateway"], now())),
         "hello": (hello, accepted),
         "record": (there.seal(b"x" * 40), session.open),  # type: ignore[attr-defined]
@@ -130,11 +129,11 @@ def parsers(folder: Path) -> Iterator[dict[str, tuple[bytes, Parser]]]:
         "share": (bytes(DEGREE * 20 // 8), lambda data: (share(data, 3, 3), share(data[:32], 1, 3))),
         "signed request": (
             payload(asked),
-            resigned("enrolment-request", EnrolmentRequest, requested, box),
+            resigned("enrolment-request", EnrolmentRequest, lambda d: requested(d, "fuzz", now()), box),
         ),
         "signed enrolment": (
             payload(enrolment),
-            resigned("enrolment", Enrolment, registry.believe, authority),
+            resigned("enrolment", Enrolment, lambda d: registry.believe(d, now()), authority),
         ),
         "signed offer": (
             payload(prepared.offer),

@@ -4,9 +4,10 @@ The tests of the table in `docs/explanation/threat-model.md` are named there.
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -15,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from akazuba.errors import BudgetError, InputError, UntrustedError
+from akazuba.privacy.accounting import DiscreteGaussian
 from akazuba.privacy.aggregation.bfv import Bfv
 from akazuba.privacy.aggregation.clinic import (
     Terms,
@@ -25,7 +27,14 @@ from akazuba.privacy.aggregation.clinic import (
 )
 from akazuba.privacy.aggregation.encode import BLOCK, Coding, scale_for
 from akazuba.privacy.aggregation.masks import LEAST_SIGMA, added, mask, new_seed
-from akazuba.privacy.aggregation.messages import Accepted, Contribution, MaskKey, Upload, digest
+from akazuba.privacy.aggregation.messages import (
+    Accepted,
+    Contribution,
+    MaskKey,
+    SeedShare,
+    Upload,
+    digest,
+)
 from akazuba.privacy.aggregation.rehearsal import (
     HOUR_S,
     Planned,
@@ -50,6 +59,7 @@ from akazuba.privacy.aggregation.ring import (
 from akazuba.privacy.aggregation.server import Round
 from akazuba.privacy.aggregation.shamir import joined, share, split
 from akazuba.privacy.aggregation.stewards import HeSteward, MaskSteward
+from akazuba.privacy.keys.enrolment import enrol, request, requested
 from akazuba.privacy.keys.identity import new_identity
 from akazuba.privacy.keys.signed import sign, unwrap
 from akazuba.privacy.ledger import Ledger
@@ -328,6 +338,17 @@ def _digests(server: Round) -> list[bytes]:
     return sorted(row[0] for row in server._file.execute("SELECT digest FROM contribution"))
 
 
+def set_without_the_first(scene: Scene, given: Planned, server: Round) -> tuple[bytes, list[bytes]]:
+    """What a lying server asks for besides the set that it named."""
+    left = _digests(server)[1:]
+    named = Accepted(given.checked.plan.round_id, given.checked.digest, tuple(left))
+    return sign(scene.made.coordinator, "accepted", named), left
+
+
+def only_of(left: list[bytes], pairs: Iterable[tuple[bytes, Any]]) -> list[tuple[bytes, Any]]:
+    return [pair for pair in pairs if digest(pair[0]) in left]
+
+
 def test_a_steward_has_terms_of_its_own(scene: Scene, tmp_path: Path) -> None:
     made = programme(tmp_path / "strict", 4, 3, scene.clock, least=10)
     given = planned(made, "mask", 100, least=3, most=4, threshold=2)
@@ -377,27 +398,58 @@ def test_the_he_steward_sees_uniform_numbers_even_of_one_clinic(scene: Scene) ->
 
 
 def test_fewer_stewards_than_the_threshold_could_hold_shares_of_any_seed() -> None:
-    """Two shares of three: for every other seed there is a third share that fits, so they say nothing."""
-    seed, other = new_seed(random(1)), new_seed(random(2))
-    boxes = split(seed, 3, 5, random(3))
-    shares = {i: share(box, i, 3) for i, box in enumerate(boxes, 1)}
-    assert all(chi_square_is_plausible(value) for value in shares.values())
-    third = joined({1: shares[1], 2: shares[2], 3: _through(other, shares[1], shares[2])}, 3)
-    assert np.array_equal(third, other)
+    """For every other seed there is a share of somebody else that fits; and of a constant seed, whose shares
+    would show it, two look uniform together.
+    """
+    constant = np.full(DEGREE, 7, np.int64)
+    for first, second, third in ((1, 2, 3), (1, 4, 2), (3, 4, 1), (4, 5, 2)):
+        shares = [dict(_shares(split(constant, 3, 5, random(seed)))) for seed in range(20)]
+        for weight in range(3):
+            mixed = [(one[first] + weight * one[second]) % MODULUS for one in shares]
+            assert chi_square_is_plausible(np.concatenate(mixed))
+        known, other = shares[0], new_seed(random(99))
+        fitting = _through({0: other, first: known[first], second: known[second]}, third)
+        opened_ = joined({first: known[first], second: known[second], third: fitting}, 3)
+        assert np.array_equal(opened_, other)
 
 
-def _through(secret: Vector, first: Vector, second: Vector) -> Vector:
-    """The share at 3 of the parabola through (0, secret), (1, first), (2, second)."""
-    return (secret - 3 * first + 3 * second) % MODULUS
+def _shares(boxes: list[bytes]) -> Iterator[tuple[int, Vector]]:
+    for index, box in enumerate(boxes, 1):
+        yield index, share(box, index, 3)
 
 
-def test_the_sum_of_seeds_says_nothing_of_one_seed() -> None:
-    """Given the sum of two, every value of the first is as likely: the second is the rest."""
-    a, b = new_seed(random(1)), new_seed(random(2))
-    guess = new_seed(random(3))
-    rest = (added([a, b]) - guess) % MODULUS
-    assert np.array_equal(added([guess, rest]), added([a, b]))
-    assert chi_square_is_plausible(rest)
+def _through(points: dict[int, Vector], wanted: int) -> Vector:
+    """The parabola through three points, at a fourth."""
+    total = np.zeros(DEGREE, np.int64)
+    for at, value in points.items():
+        weight = 1
+        for other in points:
+            if other != at:
+                weight = weight * (wanted - other) * pow(at - other, -1, MODULUS) % MODULUS
+        total = (total + weight * value) % MODULUS
+    return total
+
+
+def test_the_sum_of_seeds_takes_the_mask_off_no_single_clinic(scene: Scene) -> None:
+    given = plan(scene)
+    server = scene.round(given)
+    parts = uploads(scene.made, given, [np.zeros(3000)] * 3)
+    for part in parts:
+        server.take(part)
+    accepted = server.accept()
+    shares = {}
+    for i in (1, 2, 3):
+        signed = scene.made.mask_stewards[i - 1].release(given.plan, accepted, server.for_mask_steward(i))
+        said = msgspec.msgpack.decode(unwrap(signed, "seed-share").payload, type=SeedShare)
+        shares[i] = unpacked(said.total, DEGREE, "share")
+    seed, number = joined(shares, 3), given.checked.plan.coding.padded
+    hidden = [unpacked(msgspec.msgpack.decode(p, type=Upload).body[0], number, "x") for p in parts]
+    taken_off = mask(seed, given.checked.plan.round_id, number)
+    for some in (hidden[:1], hidden[1:2], hidden[:2]):
+        assert chi_square_is_plausible((added(some) - taken_off) % MODULUS)
+    whole = centred((added(hidden) - taken_off) % MODULUS)
+    assert whole.std() < 3 * given.checked.plan.sigma
+    server.close()
 
 
 def test_a_threshold_of_stewards_with_the_server_reads_a_clinic_on_the_mask_path(scene: Scene) -> None:
@@ -454,12 +506,13 @@ def test_a_steward_opens_one_set_in_a_round_and_the_same_one_again(scene: Scene)
         server.take(part)
     accepted = server.accept()
     steward = scene.made.mask_stewards[0]
-    first = steward.release(given.plan, accepted, server.for_steward(1))
+    first = steward.release(given.plan, accepted, server.for_mask_steward(1))
     assert steward.release(given.plan, accepted, []) == first
-    server.drop(unwrap(msgspec.msgpack.decode(parts[0], type=Upload).contribution, "x").signer, "a trick")
-    other = server.accept()
+    other, left = set_without_the_first(scene, given, server)
     with pytest.raises(UntrustedError, match="another one: refused"):
-        steward.release(given.plan, other, server.for_steward(1))
+        steward.release(given.plan, other, only_of(left, server.for_mask_steward(1)))
+    with pytest.raises(InputError, match="not named yet"):
+        server.drop("x", "too late")
     assert len(steward.refusals()) == 1
     server.close()
 
@@ -473,7 +526,7 @@ def test_a_steward_that_was_switched_off_answers_as_before_and_keeps_no_secret(s
     steward = scene.made.mask_stewards[0]
     path = scene.made.folder / "steward-1.sqlite3"
     (secret,) = steward._file.execute("SELECT secret FROM round").fetchone()
-    first = steward.release(given.plan, accepted, server.for_steward(1))
+    first = steward.release(given.plan, accepted, server.for_mask_steward(1))
     again = MaskSteward(path, steward._identity, scene.made.registry, scene.clock, os.urandom, 2)
     assert again.release(given.plan, accepted, []) == first
     again.close()
@@ -488,12 +541,32 @@ def test_the_he_steward_decrypts_one_sum_in_a_round(scene: Scene) -> None:
     for part in uploads(scene.made, given, some_updates(4)):
         server.take(part)
     accepted = server.accept()
-    total = server.encrypted_total(given.context or b"")
-    first = scene.made.he_steward.decrypt(given.plan, accepted, total)
-    assert scene.made.he_steward.decrypt(given.plan, accepted, total) == first
-    single = msgspec.msgpack.decode(server._file.execute("SELECT body FROM contribution").fetchone()[0])
+    other, left = set_without_the_first(scene, given, server)
+    first = scene.made.he_steward.decrypt(given.plan, accepted, server.with_bodies())
+    assert scene.made.he_steward.decrypt(given.plan, accepted, []) == first
     with pytest.raises(UntrustedError, match="another one: refused"):
-        scene.made.he_steward.decrypt(given.plan, accepted, single)
+        scene.made.he_steward.decrypt(given.plan, other, only_of(left, server.with_bodies()))
+    server.close()
+
+
+def test_the_he_steward_decrypts_nothing_that_a_server_made(scene: Scene) -> None:
+    """BFV gives its key away to whoever chooses what is decrypted: only what clinics signed is added."""
+    given = plan(scene, "he")
+    server = scene.round(given)
+    for part in uploads(scene.made, given, some_updates(4)):
+        server.take(part)
+    accepted = server.accept()
+    true = list(server.with_bodies())
+    with Bfv() as bfv:
+        bfv.open(given.context or b"")
+        own = bfv.encrypted(np.zeros(4096, np.int64))
+    with pytest.raises(UntrustedError, match="those that it signed"):
+        scene.made.he_steward.decrypt(given.plan, accepted, [(true[0][0], own), *true[1:]])
+    with pytest.raises(UntrustedError, match="those of the accepted set"):
+        scene.made.he_steward.decrypt(given.plan, accepted, true[:1])
+    with pytest.raises(UntrustedError, match="two of"):
+        scene.made.he_steward.decrypt(given.plan, accepted, [true[0], true[0]])
+    assert scene.made.he_steward.decrypt(given.plan, accepted, true)
     server.close()
 
 
@@ -505,17 +578,19 @@ def test_two_sums_whose_difference_is_one_clinic_cannot_both_be_opened(scene: Sc
     for part in parts:
         server.take(part)
     opened(scene.made, given, server, [1, 2, 3])
-    server.drop(unwrap(msgspec.msgpack.decode(parts[0], type=Upload).contribution, "x").signer, "a trick")
-    accepted = server.accept()
-    shares = []
+    other, left = set_without_the_first(scene, given, server)
+    shares = {}
     for i in range(1, 6):
         try:
-            steward = scene.made.mask_stewards[i - 1]
-            shares.append(steward.release(given.plan, accepted, server.for_steward(i)))
+            pairs = only_of(left, server.for_mask_steward(i))
+            signed = scene.made.mask_stewards[i - 1].release(given.plan, other, pairs)
         except UntrustedError:
             continue
+        said = msgspec.msgpack.decode(unwrap(signed, "seed-share").payload, type=SeedShare)
+        shares[i] = unpacked(said.total, DEGREE, "share")
+    assert sorted(shares) == [4, 5]
     with pytest.raises(UntrustedError, match="those of 3 stewards"):
-        server.opened(shares)
+        joined(shares, 3)
     server.close()
 
 
@@ -619,10 +694,11 @@ def test_a_clinic_that_signs_nonsense_is_refused_or_left_out(scene: Scene) -> No
     clinic = server.take(bad_box)
     for part in parts[1:]:
         server.take(part)
-    with pytest.raises(UntrustedError, match=f"box of {clinic[:16]}"):
-        scene.made.mask_stewards[0].release(given.plan, server.accept(), server.for_steward(1))
-    server.drop(clinic, "its box for steward 1 does not open")
-    assert opened(scene.made, given, server, [1, 2, 4]).clinics == 3
+    assert opened(scene.made, given, server, [2, 4, 1]).clinics == 3
+    assert any("box of clinic 1" in why for why in server.refusals())
+    with pytest.raises(UntrustedError, match="before the round closed"):
+        server.take(bad_box)
+    assert clinic == scene.made.clinics[0].public.key_id
     server.close()
 
 
@@ -635,14 +711,14 @@ def test_a_ciphertext_that_breaks_the_reader_costs_its_clinic_only(scene: Scene)
     broken = bytearray(good.body[0])
     for at in chance.integers(0, len(broken), 40):
         broken[at] ^= int(chance.integers(1, 256))
-    clinic = server.take(signed_upload(scene, given, (bytes(broken),), good.boxes))
+    bad = signed_upload(scene, given, (bytes(broken),), good.boxes)
+    clinic = server.take(bad)
     for part in parts[1:]:
         server.take(part)
-    server.accept()
-    with pytest.raises(UntrustedError) as caught:
-        server.encrypted_total(given.context or b"")
-    assert caught.value.item == clinic
-    server.drop(clinic, str(caught.value))
+    assert list(server.unreadable(given.context or b"")) == [clinic]
+    server.drop(clinic, "cannot be read")
+    with pytest.raises(UntrustedError, match="that was not left out"):
+        server.take(bad)
     assert opened(scene.made, given, server, [1, 2, 3]).clinics == 3
     server.close()
 
@@ -653,7 +729,7 @@ def test_a_ciphertext_of_the_wrong_length_is_never_read(scene: Scene, length: in
     server = scene.round(given)
     part = uploads(scene.made, given, some_updates(1))[0]
     boxes = msgspec.msgpack.decode(part, type=Upload).boxes
-    with pytest.raises(UntrustedError, match="ciphertexts of 50000 to 70000"):
+    with pytest.raises(UntrustedError, match=r"ciphertexts of 50000 to 70000|at most"):
         server.take(signed_upload(scene, given, (bytes(length),), boxes))
     with Bfv() as bfv, pytest.raises(UntrustedError, match="50000 to 70000"):
         bfv.add([bytes(length)])
@@ -670,7 +746,7 @@ def test_a_process_that_eats_memory_or_time_is_stopped() -> None:
 
 
 def test_a_clinic_pays_once_and_sends_the_same_bytes_again(scene: Scene, tmp_path: Path) -> None:
-    given = plan(scene, noise_multiplier=1.5)
+    given = plan(scene, noise_multiplier=4.0)
     (update,) = some_updates(1)
     with Ledger(tmp_path / "clinic", lambda: NOW) as ledger:
         first = contribute_once(ledger, scene.made.clinics[0], given.checked, update, os.urandom)
@@ -678,7 +754,11 @@ def test_a_clinic_pays_once_and_sends_the_same_bytes_again(scene: Scene, tmp_pat
         assert again.document == first.document
         assert (first.first, again.first, len(ledger.spends())) == (True, False, 1)
         assert ledger.total("patient") == pytest.approx(ledger.total("clinic"))
-        assert 2.5 < ledger.total("patient") < 4
+        spend = ledger.spends()[0].spend
+        assert isinstance(spend, DiscreteGaussian)
+        assert spend.sensitivity == 2 * given.checked.plan.coding.sensitivity
+        assert spend.shares == given.checked.plan.least - 1
+        assert 2 < ledger.total("patient") < 5
     server = scene.round(given)
     server.take(first.document)
     server.close()
@@ -747,7 +827,9 @@ def test_a_plan_by_somebody_else_or_with_a_key_twice_is_refused(scene: Scene) ->
 def test_a_mask_key_that_is_none_is_refused(scene: Scene) -> None:
     given = plan(scene)
     broken = [
-        sign(steward._identity, "mask-key", MaskKey(given.checked.plan.round_id, b"\xff" * 1216, NOW))
+        sign(
+            steward._identity, "mask-key", MaskKey(given.checked.plan.round_id, b"\xff" * 1216, NOW + HOUR_S)
+        )
         for steward in scene.made.mask_stewards
     ]
     bad = msgspec.structs.replace(given.checked.plan, mask_keys=tuple(broken))
@@ -777,7 +859,7 @@ def test_after_its_end_a_round_takes_nothing_and_its_secrets_are_gone(scene: Sce
     steward = scene.made.mask_stewards[0]
     steward.forget()
     with pytest.raises(UntrustedError, match="ended"):
-        steward.release(given.plan, accepted, server.for_steward(1))
+        steward.release(given.plan, accepted, server.for_mask_steward(1))
     assert steward._file.execute("SELECT secret FROM round").fetchone() == (None,)
     server.close()
 
@@ -798,7 +880,7 @@ def test_answers_of_another_sum_or_another_steward_are_refused(scene: Scene) -> 
     accepted = servers[1].accept()
     servers[0].accept()
     foreign = [
-        scene.made.mask_stewards[i - 1].release(second.plan, accepted, servers[1].for_steward(i))
+        scene.made.mask_stewards[i - 1].release(second.plan, accepted, servers[1].for_mask_steward(i))
         for i in (1, 2, 3)
     ]
     with pytest.raises(UntrustedError, match="another sum"):
@@ -841,3 +923,69 @@ def test_no_bytes_are_a_plan(data: bytes) -> None:
 
 def test_two_keys_have_two_streams() -> None:
     assert stream(bytes(32))(64) != stream(b"\1" + bytes(31))(64)
+
+
+def test_a_clinic_with_many_keys_counts_once(scene: Scene) -> None:
+    """Its old key is believed for 60 days; its name is what counts."""
+    made, given = scene.made, plan(scene)
+    old = made.clinics[0]
+    member = made.registry.member(old.public.key_id, ["terminal"], NOW)
+    new = new_identity(os.urandom)
+    asked = request(new, "rehearsal", member.name, member.role, NOW, replaced=old)
+    wanted = requested(asked, "rehearsal", NOW, member)
+    made.registry.believe(enrol(made.authority, "rehearsal", wanted, 99, NOW), NOW)
+    server = scene.round(given)
+    server.take(msgspec.msgpack.encode(contribute(old, given.checked, np.zeros(3000), os.urandom)))
+    with pytest.raises(UntrustedError, match="a second one"):
+        server.take(msgspec.msgpack.encode(contribute(new, given.checked, np.zeros(3000), os.urandom)))
+    identities = (old, new, made.clinics[1])
+    parts = [contribute(one, given.checked, np.zeros(3000), os.urandom) for one in identities]
+    pairs = [(part.contribution, part.boxes[0]) for part in parts]
+    named = Accepted(
+        given.checked.plan.round_id, given.checked.digest, tuple(sorted(digest(c) for c, _ in pairs))
+    )
+    with pytest.raises(UntrustedError, match="two of clinic 1"):
+        made.mask_stewards[0].release(given.plan, sign(made.coordinator, "accepted", named), pairs)
+    server.close()
+
+
+def test_a_plan_that_no_clinic_checked_is_not_contributed_to(scene: Scene) -> None:
+    given = plan(scene)
+    unchecked = checked_plan(given.plan, scene.made.registry, NOW)
+    with pytest.raises(InputError, match="this clinic's terms"):
+        contribute(scene.made.clinics[0], unchecked, np.zeros(3000), os.urandom)
+    known = frozenset(("mask steward 9", "mask steward 1"))
+    with pytest.raises(UntrustedError, match="mask steward 9"):
+        checked_plan(given.plan, scene.made.registry, NOW, Terms(3, 0.5, known=known))
+
+
+def test_a_lost_answer_is_given_again_after_the_end(scene: Scene) -> None:
+    given = plan(scene)
+    server = scene.round(given)
+    for part in uploads(scene.made, given, some_updates(4)):
+        server.take(part)
+    accepted = server.accept()
+    shares = [
+        scene.made.mask_stewards[i - 1].release(given.plan, accepted, server.for_mask_steward(i))
+        for i in (1, 2, 3)
+    ]
+    server.close()
+    scene.clock.now += 2 * HOUR_S
+    again = scene.round(given)
+    assert scene.made.mask_stewards[0].release(given.plan, accepted, []) == shares[0]
+    assert again.opened(shares).clinics == 4
+    with pytest.raises(UntrustedError, match="ended"):
+        scene.made.mask_stewards[4].release(given.plan, accepted, again.for_mask_steward(5))
+    again.close()
+
+
+def test_a_steward_that_the_plan_does_not_name_says_so(scene: Scene) -> None:
+    given = plan(scene)
+    keys = given.checked.plan.mask_keys[:4]
+    without = msgspec.structs.replace(given.checked.plan, mask_keys=keys)
+    signed = sign(scene.made.coordinator, "plan", without)
+    with pytest.raises(UntrustedError, match="one that names this steward"):
+        scene.made.mask_stewards[4].faulty(signed, [])
+    late = msgspec.structs.replace(given.checked.plan, ends=given.checked.plan.ends + 1)
+    with pytest.raises(UntrustedError, match="mask key"):
+        checked_plan(sign(scene.made.coordinator, "plan", late), scene.made.registry, NOW)

@@ -1,6 +1,7 @@
 """Documentation that cannot fall behind: commands, schemas, examples."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,6 +36,16 @@ def test_the_published_schema_is_the_one_in_force(name: str) -> None:
     of_guidelines = name in ("guideline", "overlay")
     in_force = json.loads(json.dumps(guideline_schema(name) if of_guidelines else json_schema(name)))
     assert json.loads(published) == in_force, f"akazuba schema {name} > docs/schemas/{name}.schema.json"
+
+
+def test_every_test_that_a_page_names_exists() -> None:
+    code = "\n".join(path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("test_*.py"))
+    known = set(re.findall(r"def (test_\w+)\(", code)) | {
+        p.stem for p in Path(__file__).parent.glob("test_*.py")
+    }
+    for page in DOCS.glob("**/*.md"):
+        named = set(re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8")))
+        assert named <= known, page
 
 
 def test_both_readmes_name_the_same_commands_and_figures() -> None:

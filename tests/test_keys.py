@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,7 +41,7 @@ from akazuba.privacy.keys.envelope import (
 from akazuba.privacy.keys.identity import SIGNATURE_BYTES, Identity, PublicIdentity, new_identity
 from akazuba.privacy.keys.registry import Registry
 from akazuba.privacy.keys.session import WINDOW
-from akazuba.privacy.keys.signed import sign, unwrap, verified
+from akazuba.privacy.keys.signed import Signed, sign, unwrap, verified
 from akazuba.privacy.keys.store import KeyStore
 from akazuba.privacy.ledger import QuantumKeyUsed
 
@@ -55,14 +56,20 @@ class Note(msgspec.Struct, frozen=True):
 
 
 def enrolled(identity: Identity, name: str, role: Role, serial: int = 1, now: int = NOW) -> bytes:
-    return enrol(AUTHORITY, "rwanda", requested(request(identity, name, role, now)), serial, now)
+    return enrol(
+        AUTHORITY,
+        "rwanda",
+        requested(request(identity, "rwanda", name, role, now), "rwanda", now),
+        serial,
+        now,
+    )
 
 
 @pytest.fixture
 def registry() -> Registry:
     made = Registry("rwanda", AUTHORITY.public)
-    made.believe(enrolled(BOX, "health post 7", "terminal", 1))
-    made.believe(enrolled(GATEWAY, "gateway north", "gateway", 2))
+    made.believe(enrolled(BOX, "health post 7", "terminal", 1), NOW)
+    made.believe(enrolled(GATEWAY, "gateway north", "gateway", 2), NOW)
     return made
 
 
@@ -171,31 +178,46 @@ def test_who_is_not_a_member_in_time_and_role_is_refused(
 
 
 def test_an_enrolment_by_somebody_else_is_refused(registry: Registry) -> None:
-    forged = enrol(STRANGER, "rwanda", requested(request(STRANGER, "x", "gateway", NOW)), 3, NOW)
+    forged = enrol(
+        STRANGER, "rwanda", requested(request(STRANGER, "rwanda", "x", "gateway", NOW), "rwanda", NOW), 3, NOW
+    )
     with pytest.raises(UntrustedError, match="authority"):
-        registry.believe(forged)
-    by_a_box = enrol(BOX, "rwanda", requested(request(STRANGER, "x", "gateway", NOW)), 3, NOW)
+        registry.believe(forged, NOW)
+    by_a_box = enrol(
+        BOX, "rwanda", requested(request(STRANGER, "rwanda", "x", "gateway", NOW), "rwanda", NOW), 3, NOW
+    )
     with pytest.raises(UntrustedError, match="authority"):
-        registry.believe(by_a_box)
+        registry.believe(by_a_box, NOW)
 
 
 def test_an_enrolment_of_another_programme_is_refused(registry: Registry) -> None:
     with pytest.raises(UntrustedError, match="programme"):
-        registry.believe(enrol(AUTHORITY, "kenya", requested(request(BOX, "x", "terminal", NOW)), 9, NOW))
+        registry.believe(
+            enrol(
+                AUTHORITY,
+                "kenya",
+                requested(request(BOX, "kenya", "x", "terminal", NOW), "kenya", NOW),
+                9,
+                NOW,
+            ),
+            NOW,
+        )
 
 
 def test_a_request_proves_that_the_asker_holds_the_key() -> None:
-    asked = request(BOX, "health post 7", "terminal", NOW)
+    asked = request(BOX, "rwanda", "health post 7", "terminal", NOW)
     stolen = resigned(STRANGER, asked, "enrolment-request", Request)
     with pytest.raises(UntrustedError):
-        requested(stolen)
+        requested(stolen, "rwanda", NOW)
 
 
 def test_a_key_is_rotated_with_the_consent_of_the_old_one(registry: Registry) -> None:
     old = registry.member(BOX.public.key_id, ["terminal"], NOW)
     new = new_identity(os.urandom)
-    asked = request(new, old.name, old.role, NOW + DAY, replaced=BOX)
-    registry.believe(enrol(AUTHORITY, "rwanda", requested(asked, old), 3, NOW + DAY))
+    asked = request(new, "rwanda", old.name, old.role, NOW + DAY, replaced=BOX)
+    registry.believe(
+        enrol(AUTHORITY, "rwanda", requested(asked, "rwanda", NOW + DAY, old), 3, NOW + DAY), NOW + DAY
+    )
     assert registry.member(new.public.key_id, ["terminal"], NOW + DAY).name == old.name
     assert registry.member(BOX.public.key_id, ["terminal"], NOW + OVERLAP_S).name == old.name
     with pytest.raises(UntrustedError, match="one that ended"):
@@ -206,19 +228,19 @@ def test_nobody_rotates_the_key_of_another(registry: Registry) -> None:
     old = registry.member(BOX.public.key_id, ["terminal"], NOW)
     new = new_identity(os.urandom)
     with pytest.raises(UntrustedError):
-        requested(request(new, old.name, old.role, NOW, replaced=STRANGER), old)
+        requested(request(new, "rwanda", old.name, old.role, NOW, replaced=STRANGER), "rwanda", NOW, old)
     with pytest.raises(UntrustedError, match="gateway"):
-        requested(request(new, old.name, "gateway", NOW, replaced=BOX), old)
+        requested(request(new, "rwanda", old.name, "gateway", NOW, replaced=BOX), "rwanda", NOW, old)
     alone = resigned(
-        new, request(new, old.name, old.role, NOW), "enrolment-request", Request, replaces="0" * 64
+        new, request(new, "rwanda", old.name, old.role, NOW), "enrolment-request", Request, replaces="0" * 64
     )
     with pytest.raises(UntrustedError, match="replacing nothing"):
-        requested(alone)
+        requested(alone, "rwanda", NOW)
 
 
 def test_a_revoked_key_is_refused_with_its_reason(registry: Registry) -> None:
     registry.believe_revocations(
-        revoke(AUTHORITY, "rwanda", 1, {BOX.public.key_id: "box stolen"}, NOW, 7 * DAY)
+        revoke(AUTHORITY, "rwanda", 1, {BOX.public.key_id: "box stolen"}, NOW, 7 * DAY), NOW
     )
     with pytest.raises(UntrustedError, match="box stolen"):
         registry.member(BOX.public.key_id, ["terminal"], NOW)
@@ -228,22 +250,25 @@ def test_a_revoked_key_is_refused_with_its_reason(registry: Registry) -> None:
 
 def test_an_older_list_or_one_that_forgets_a_key_is_refused(registry: Registry) -> None:
     first = revoke(AUTHORITY, "rwanda", 1, {BOX.public.key_id: "stolen"}, NOW, DAY)
-    registry.believe_revocations(revoke(AUTHORITY, "rwanda", 2, {BOX.public.key_id: "stolen"}, NOW, DAY))
-    with pytest.raises(UntrustedError, match="number 2 or later"):
-        registry.believe_revocations(first)
+    registry.believe_revocations(revoke(AUTHORITY, "rwanda", 2, {BOX.public.key_id: "stolen"}, NOW, DAY), NOW)
+    with pytest.raises(UntrustedError, match="number 3 or later"):
+        registry.believe_revocations(first, NOW)
     with pytest.raises(UntrustedError, match="still revoked"):
-        registry.believe_revocations(revoke(AUTHORITY, "rwanda", 3, {}, NOW, DAY))
+        registry.believe_revocations(revoke(AUTHORITY, "rwanda", 3, {}, NOW, DAY), NOW)
 
 
 def test_the_authority_can_hand_over_to_a_new_key(registry: Registry) -> None:
     heir = new_identity(os.urandom)
-    registry.believe(enrolled(heir, "authority 2027", "authority", 3))
-    registry.believe(enrol(heir, "rwanda", requested(request(STRANGER, "post 8", "terminal", NOW)), 4, NOW))
-    registry.believe_revocations(
-        revoke(heir, "rwanda", 1, {AUTHORITY.public.key_id: "replaced"}, NOW, 7 * DAY)
-    )
+    registry.believe(enrolled(heir, "authority 2027", "authority", 3), NOW)
+    asked = requested(request(STRANGER, "rwanda", "post 8", "terminal", NOW), "rwanda", NOW)
+    registry.believe(enrol(heir, "rwanda", asked, 4, NOW), NOW)
+    gone = {AUTHORITY.public.key_id: "replaced"}
+    with pytest.raises(UntrustedError, match="by itself alone"):
+        registry.believe_revocations(revoke(heir, "rwanda", 1, gone, NOW, 7 * DAY), NOW)
+    registry.believe_revocations(revoke(AUTHORITY, "rwanda", 1, gone, NOW, 7 * DAY), NOW)
+    registry.believe_revocations(revoke(heir, "rwanda", 2, gone, NOW, 7 * DAY), NOW)
     with pytest.raises(UntrustedError, match="replaced"):
-        registry.believe(enrolled(new_identity(os.urandom), "post 9", "terminal", 5))
+        registry.believe(enrolled(new_identity(os.urandom), "post 9", "terminal", 5), NOW)
 
 
 def test_a_clock_before_what_the_authority_signed_is_called_wrong(registry: Registry) -> None:
@@ -253,7 +278,7 @@ def test_a_clock_before_what_the_authority_signed_is_called_wrong(registry: Regi
 
 def test_an_enrolment_never_changes_name_or_role(registry: Registry) -> None:
     with pytest.raises(UntrustedError, match="health post 7 as terminal"):
-        registry.believe(enrolled(BOX, "health post 7", "gateway", 5))
+        registry.believe(enrolled(BOX, "health post 7", "gateway", 5), NOW)
 
 
 # --- envelopes --------------------------------------------------------------------------------------
@@ -461,8 +486,8 @@ def test_a_stranger_or_the_wrong_role_opens_nothing(registry: Registry) -> None:
 @given(st.data())
 def test_no_altered_hello_is_accepted(data: st.DataObject) -> None:
     registry = Registry("rwanda", AUTHORITY.public)
-    registry.believe(ENROLLED_BOX)
-    registry.believe(ENROLLED_GATEWAY)
+    registry.believe(ENROLLED_BOX, NOW)
+    registry.believe(ENROLLED_GATEWAY, NOW)
     hello = bytearray(HELLO)
     hello[data.draw(st.integers(0, len(hello) - 1))] ^= data.draw(st.integers(1, 255))
     with pytest.raises(UntrustedError):
@@ -473,8 +498,8 @@ ENROLLED_BOX = enrolled(BOX, "health post 7", "terminal")
 ENROLLED_GATEWAY = enrolled(GATEWAY, "gateway north", "gateway")
 OFFER = prepare(GATEWAY, NOW, os.urandom)
 _KNOWN = Registry("rwanda", AUTHORITY.public)
-_KNOWN.believe(ENROLLED_BOX)
-_KNOWN.believe(ENROLLED_GATEWAY)
+_KNOWN.believe(ENROLLED_BOX, NOW)
+_KNOWN.believe(ENROLLED_GATEWAY, NOW)
 HELLO, _ = connect(BOX, OFFER.offer, _KNOWN, ["gateway"], NOW, os.urandom)
 
 
@@ -551,9 +576,15 @@ def test_a_letter_is_read_after_a_restart_and_a_rotation_but_not_twice(tmp_path:
     store.believe(registry, "enrolment", ENROLLED_BOX)
     store.believe(registry, "enrolment", enrolled(store.identity(), "gateway north", "gateway", 2))
     offer = store.offer()
+    old = store.identity()
     hello, there = connect(BOX, offer.offer, registry, ["gateway"], NOW, os.urandom)
-    store.rotate(new_identity(os.urandom))
+    coming = store.next_identity()
     store.close()
+    store = opened(tmp_path)
+    assert store.rotate() == coming == store.identity()
+    store.close()
+    stored = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert old.ed25519_seed not in stored
     again = opened(tmp_path)
     (prepared,) = again.offers()
     registry = again.registry()
@@ -598,3 +629,80 @@ def test_an_enrolment_reads_back() -> None:
     given, signer = verified(ENROLLED_BOX, "enrolment", Enrolment, only(AUTHORITY.public))
     assert signer == AUTHORITY.public.key_id
     assert given.public == BOX.public
+
+
+def test_an_ended_authority_enrols_and_revokes_nobody(registry: Registry) -> None:
+    heir = new_identity(os.urandom)
+    asked = requested(request(heir, "rwanda", "authority 2027", "authority", NOW), "rwanda", NOW)
+    registry.believe(enrol(AUTHORITY, "rwanda", asked, 3, NOW, validity_s=DAY), NOW)
+    late = NOW + 5 * YEAR_S
+    asked = requested(request(STRANGER, "rwanda", "x", "coordinator", late), "rwanda", late)
+    for signed_at in (late, NOW):
+        with pytest.raises(UntrustedError, match="ended"):
+            registry.believe(enrol(heir, "rwanda", asked, 4, signed_at), late)
+    with pytest.raises(UntrustedError, match="ended"):
+        registry.believe_revocations(revoke(heir, "rwanda", 1, {}, late, DAY), late)
+
+
+def test_a_post_dated_signature_does_not_stop_the_programme(registry: Registry) -> None:
+    with pytest.raises(UntrustedError, match="signed before"):
+        registry.believe(enrolled(STRANGER, "post 8", "terminal", 3, NOW + 40 * DAY), NOW)
+    assert registry.member(BOX.public.key_id, ["terminal"], NOW)
+    registry.believe_revocations(revoke(AUTHORITY, "rwanda", 1, {}, NOW, DAY), NOW)
+    registry.believe_revocations(revoke(AUTHORITY, "rwanda", 2, {}, NOW - 400 * DAY, DAY), NOW)
+    assert registry.time_floor == NOW
+    with pytest.raises(UntrustedError, match="number 3 or later"):
+        registry.believe_revocations(revoke(AUTHORITY, "rwanda", 2, {"0" * 64: "x"}, NOW, DAY), NOW)
+
+
+def test_a_second_successor_keeps_no_old_key_alive(registry: Registry) -> None:
+    old = registry.member(BOX.public.key_id, ["terminal"], NOW)
+    for serial, later in ((3, 0), (4, 50 * DAY)):
+        new = new_identity(os.urandom)
+        asked = request(new, "rwanda", old.name, old.role, NOW + later, replaced=BOX)
+        wanted = requested(asked, "rwanda", NOW + later, old)
+        registry.believe(enrol(AUTHORITY, "rwanda", wanted, serial, NOW + later), NOW + later)
+    with pytest.raises(UntrustedError, match="ended"):
+        registry.member(BOX.public.key_id, ["terminal"], NOW + OVERLAP_S + 2 * DAY)
+
+
+def test_an_old_request_or_one_to_another_programme_is_refused() -> None:
+    asked = request(BOX, "rwanda", "post", "terminal", NOW)
+    with pytest.raises(UntrustedError, match="asked in"):
+        requested(asked, "rwanda", NOW + 2 * YEAR_S)
+    with pytest.raises(UntrustedError, match="one to kenya"):
+        requested(asked, "kenya", NOW)
+
+
+def test_two_processes_believe_the_same(tmp_path: Path) -> None:
+    first, second = opened(tmp_path), opened(tmp_path)
+    first.join("rwanda", AUTHORITY.public)
+    registries = first.registry(), second.registry()
+    early = revoke(AUTHORITY, "rwanda", 1, {}, NOW, DAY)
+    second.believe(registries[1], "revocations", revoke(AUTHORITY, "rwanda", 2, {}, NOW, DAY))
+    with pytest.raises(UntrustedError, match="number 3 or later"):
+        first.believe(registries[0], "revocations", early)
+    for _ in range(3):
+        first.believe(registries[0], "enrolment", ENROLLED_BOX)
+    assert second.registry().member(BOX.public.key_id, ["terminal"], NOW)
+    (rows,) = first._file.execute("SELECT COUNT(*) FROM believed").fetchone()
+    assert rows == 2
+    first.close()
+    second.close()
+
+
+def test_there_is_one_way_to_write_a_message() -> None:
+    signed = sign(BOX, "note", Note("x"))
+    signer, payload, signature = msgspec.msgpack.decode(signed)
+    longer = b"\xdc\x00\x03" + b"".join(msgspec.msgpack.encode(x) for x in (signer, payload, signature))
+    assert msgspec.msgpack.decode(longer, type=Signed) == msgspec.msgpack.decode(signed, type=Signed)
+    with pytest.raises(UntrustedError, match="one way to write it"):
+        unwrap(longer, "note")
+
+
+def test_threads_never_share_a_nonce(registry: Registry) -> None:
+    offer = prepare(GATEWAY, NOW, os.urandom)
+    _, there = connect(BOX, offer.offer, registry, ["gateway"], NOW, os.urandom)
+    with ThreadPoolExecutor(8) as pool:
+        records = list(pool.map(lambda _: there.seal(b"x")[:8], range(4000)))
+    assert len(set(records)) == 4000

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from akazuba.errors import ArtefactError
+from akazuba.errors import AkazubaError, ArtefactError, OutOfTimeError
 
 BUSY_S = 10.0
 """How long one process waits for another that is writing."""
@@ -31,6 +31,7 @@ def open_durable(path: Path, schema: str, what: str) -> sqlite3.Connection:
             file.execute("PRAGMA secure_delete=ON")
             _as_log(file)
             file.executescript(schema)
+            _log_emptied(file)  # what was erased just before a power cut
         except BaseException:
             file.close()
             raise
@@ -55,19 +56,46 @@ def _as_log(file: sqlite3.Connection) -> None:
 
 @contextmanager
 def writing(file: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """One transaction: all of it is on the disk when the block ends, or nothing."""
-    file.execute("BEGIN IMMEDIATE")
+    """One transaction: all of it is on the disk when the block ends, or nothing.
+
+    Raises OutOfTimeError when another process keeps the file, ArtefactError when it cannot be written.
+    """
     try:
+        file.execute("BEGIN IMMEDIATE")
         yield file
-    except BaseException:
-        file.execute("ROLLBACK")
-        raise
-    file.execute("COMMIT")
+        file.execute("COMMIT")
+    except sqlite3.Error as problem:
+        raise _ours(file, problem) from problem
+    finally:
+        if file.in_transaction:
+            file.execute("ROLLBACK")
 
 
 def erase_for_good(file: sqlite3.Connection) -> None:
-    """Moves the log into the file and empties it, so that erased secrets do not linger in it."""
-    file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    """Moves the log into the file and empties it, so that erased secrets do not linger in it.
+
+    Raises OutOfTimeError when somebody reads meanwhile: they go when the file is next opened or erased from.
+    """
+    until = time.monotonic() + BUSY_S
+    while _log_emptied(file) is False:
+        if time.monotonic() > until:
+            raise OutOfTimeError(_name(file), f"old pages gone within {BUSY_S:g} s", "another reader")
+        time.sleep(0.05)
+
+
+def _log_emptied(file: sqlite3.Connection) -> bool:
+    busy, _, _ = file.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy
+
+
+def _name(file: sqlite3.Connection) -> str:
+    return str(file.execute("PRAGMA database_list").fetchone()[2])
+
+
+def _ours(file: sqlite3.Connection, problem: sqlite3.Error) -> AkazubaError:
+    if problem.sqlite_errorcode in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return OutOfTimeError(_name(file), f"the file within {BUSY_S:g} s", str(problem))
+    return ArtefactError(_name(file), "a file that can be written", str(problem))
 
 
 def write_durably(path: Path, data: bytes) -> None:

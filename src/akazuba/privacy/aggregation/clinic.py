@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import msgspec
@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import hpke
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
-from akazuba.errors import UntrustedError
+from akazuba.errors import InputError, UntrustedError
 from akazuba.privacy.accounting import DiscreteGaussian
 from akazuba.privacy.aggregation.bfv import Bfv
 from akazuba.privacy.aggregation.masks import mask, new_seed
@@ -41,15 +41,17 @@ class Terms:
     """What a clinic insists on, whatever the coordinator plans.
 
     least: clinics in a sum. noise_multiplier: standard deviation of the noise of `least` clinics over the
-    sensitivity. stewards: who hold shares of the seed. threshold: how many of them open a sum.
+    sensitivity. stewards: who hold shares of the seed. threshold: how many of them open a sum. known: names
+    of the stewards that the programme agreed on; empty: any that are enrolled.
     """
 
     least: int = 5
-    noise_multiplier: float = 0.5
-    stewards: int = 3
-    threshold: int = 2
+    noise_multiplier: float = 1.0
+    stewards: int = 5
+    threshold: int = 3
+    known: frozenset[str] = frozenset()
 
-    def check(self, plan: Plan) -> None:
+    def check(self, plan: Plan, names: Collection[str]) -> None:
         """Raises UntrustedError with the first term that the plan does not meet."""
         noise = plan.sigma * plan.least**0.5 / plan.coding.sensitivity
         for what, wanted, found in (
@@ -62,38 +64,54 @@ class Terms:
                 raise UntrustedError(
                     f"plan: {what}", f"{wanted} or more, this clinic's terms", f"{found:.4g}"
                 )
+        if self.known and not self.known >= set(names):
+            other = next(iter(set(names) - self.known))
+            raise UntrustedError("plan: mask stewards", " or ".join(sorted(self.known)), other)
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A plan whose signatures hold and whose terms are met. stewards: key ids in the order of their
-    indices; mask_keys: theirs for this round.
+    """A plan whose signatures hold. stewards: key ids in the order of their indices; mask_keys: theirs for
+    this round. terms: those of the clinic that it meets; None where no clinic asked.
     """
 
     plan: Plan
     digest: bytes
     stewards: tuple[str, ...]
     mask_keys: tuple[hpke.MLKEM768X25519PublicKey, ...]
+    terms: Terms | None = None
 
 
-def checked_plan(signed: bytes, registry: Registry, now: int, terms: Terms | None = None) -> Checked:
-    """Raises UntrustedError for a plan that is forged, over, impossible or below a clinic's terms."""
+def checked_plan(
+    signed: bytes, registry: Registry, now: int, terms: Terms | None = None, *, ended: bool = False
+) -> Checked:
+    """Raises UntrustedError for a plan that is forged, over, impossible or below a clinic's terms.
+
+    ended: one that is over will do, for an answer that was given in time.
+    """
     coordinator = registry.member(unwrap(signed, "plan").signer, ["coordinator"], now)
     plan, _ = verified(signed, "plan", Plan, only(coordinator.public))
     plan.check()
-    if now > plan.ends:
-        raise UntrustedError("plan", f"one that ends after {now} s", f"one that ended at {plan.ends} s")
-    stewards, keys = [], []
+    if not ended:
+        not_over(plan, now)
+    stewards, keys, names = [], [], set[str]()
     for data in plan.mask_keys:
         steward = registry.member(unwrap(data, "mask-key").signer, ["mask-steward"], now)
         key, key_id = verified(data, "mask-key", MaskKey, only(steward.public))
-        if key.round_id != plan.round_id or key_id in stewards:
+        if key.round_id != plan.round_id or key.ends < plan.ends or steward.name in names:
             raise UntrustedError("mask key", "one of this round from each steward", steward.name)
+        names.add(steward.name)
         stewards.append(key_id)
         keys.append(_hpke_key(key))
     if terms:
-        terms.check(plan)
-    return Checked(plan, digest(signed), tuple(stewards), tuple(keys))
+        terms.check(plan, names)
+    return Checked(plan, digest(signed), tuple(stewards), tuple(keys), terms)
+
+
+def not_over(plan: Plan, now: int) -> None:
+    """Raises UntrustedError when the round has ended."""
+    if now > plan.ends:
+        raise UntrustedError("plan", f"one that ends after {now} s", f"one that ended at {plan.ends} s")
 
 
 def contribute(
@@ -108,6 +126,8 @@ def contribute(
     `contribute_once` charges for it and sees that it happens once. update: (dimension,). bfv: a process that
     has opened `encryption_context`; on the HE path only.
     """
+    if checked.terms is None:
+        raise InputError("plan", "one that was checked against this clinic's terms", "one that was not")
     plan = checked.plan
     whole = plan.coding.encoded(update, random)
     noised = whole + discrete_gaussian(plan.sigma, len(whole), random)
@@ -143,8 +163,13 @@ def box_info(round_id: bytes, plan: bytes, clinic: str, steward: str) -> bytes:
 
 
 def cost(plan: Plan) -> DiscreteGaussian:
-    """What a round costs a clinic's privacy, with the noise of `least` clinics in the sum."""
-    return DiscreteGaussian(plan.sigma, plan.coding.sensitivity, plan.coding.padded, plan.least)
+    """What a round costs a patient of the clinic.
+
+    With or without her the clinic's update is another one of the same bounded norm: it changes by twice the
+    sensitivity at most. The noise of one of the `least` clinics is left out: each knows its own.
+    """
+    coding = plan.coding
+    return DiscreteGaussian(plan.sigma, 2 * coding.sensitivity, coding.padded, plan.least - 1)
 
 
 def contribute_once(

@@ -4,9 +4,10 @@ coordinator    Plan ───────────────► clinics and
 mask steward   MaskKey ────────────► in the plan
 HE steward     EncryptionKey ──────► beside the plan
 clinic         Contribution + body + one box for each mask steward ► server
+mask steward   which boxes do not open ──► server, which leaves those clinics out
 server         Accepted (who is in the sum) ► stewards
 mask steward   SeedShare (of the sum of seeds) ► server
-HE steward     MaskedSum ──────────► server
+HE steward     adds the ciphertexts itself, MaskedSum ──► server
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from akazuba.errors import UntrustedError
+from akazuba.errors import InputError, UntrustedError
 from akazuba.privacy.aggregation.encode import Coding
 from akazuba.privacy.aggregation.masks import LEAST_SIGMA
 from akazuba.privacy.aggregation.shamir import STEWARDS_HIGHEST
@@ -54,8 +55,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     path: Path
     purpose: Annotated[str, Meta(min_length=1, max_length=200)]
     dimension: Annotated[int, Meta(ge=1, le=100_000_000)]
-    clip_norm: Annotated[float, Meta(gt=0)]
-    scale: Annotated[float, Meta(gt=0)]
+    clip_norm: Annotated[float, Meta(ge=1e-9, le=1e9)]
+    scale: Annotated[float, Meta(ge=1e-9, le=1e12)]
     sigma: Annotated[float, Meta(ge=LEAST_SIGMA, le=1e5)]
     least: Annotated[int, Meta(ge=2, le=1_000_000)]
     most: Annotated[int, Meta(ge=2, le=1_000_000)]
@@ -78,7 +79,11 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise UntrustedError(
                 "plan", f"at most {len(self.mask_keys)} stewards needed", str(self.threshold)
             )
-        if not self.coding.fits(self.sigma):
+        try:
+            fits = self.coding.fits(self.sigma)
+        except (InputError, OverflowError) as problem:
+            raise UntrustedError("plan", "a coding that can be carried out", str(problem)) from problem
+        if not fits:
             raise UntrustedError("plan", "a scale whose sum stays below half of t", str(self.scale))
         if (self.path == "he") != (self.encryption_key is not None):
             raise UntrustedError("plan", "an encryption key for the HE path and only for it", self.path)
@@ -97,12 +102,8 @@ class Upload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like
     """What a clinic sends. body: the packed hidden vector, or its ciphertexts."""
 
     contribution: bytes
-    body: tuple[bytes, ...]
-    boxes: tuple[bytes, ...]
-
-    @property
-    def size(self) -> int:
-        return len(msgspec.msgpack.encode(self))
+    body: Annotated[tuple[bytes, ...], Meta(max_length=25_000)]
+    boxes: Annotated[tuple[bytes, ...], Meta(max_length=STEWARDS_HIGHEST)]
 
 
 class Accepted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

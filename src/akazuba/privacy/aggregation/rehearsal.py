@@ -40,6 +40,7 @@ class Programme:
 
     folder: Path
     registry: Registry
+    authority: Identity
     coordinator: Identity
     clinics: list[Identity]
     mask_stewards: list[MaskSteward]
@@ -61,13 +62,14 @@ def programme(folder: Path, clinics: int, stewards: int, now: Callable[[], int],
         nonlocal serial
         serial += 1
         made = new_identity(os.urandom)
-        asked = requested(request(made, name, role, now()))
-        registry.believe(enrol(authority, "rehearsal", asked, serial, now()))
+        asked = requested(request(made, "rehearsal", name, role, now()), "rehearsal", now())
+        registry.believe(enrol(authority, "rehearsal", asked, serial, now()), now())
         return made
 
     return Programme(
         folder,
         registry,
+        authority,
         member("coordinator", "coordinator"),
         [member(f"clinic {i + 1}", "terminal") for i in range(clinics)],
         [
@@ -153,12 +155,18 @@ def uploads(made: Programme, given: Planned, updates: Sequence[npt.ArrayLike]) -
 
 
 def opened(made: Programme, given: Planned, server: Round, stewards: Sequence[int]) -> Total:
-    """From the closing of a round to its sum. stewards: indices (from 1) of those who answer."""
+    """From the checks before a round closes to its sum. stewards: indices (from 1) of those who answer."""
+    if not server.closed:
+        bad = server.unreadable(given.context) if given.context else {}
+        for i in stewards:
+            bad |= made.mask_stewards[i - 1].faulty(given.plan, server.for_mask_steward(i))
+        for clinic, why in bad.items():
+            server.drop(clinic, why)
     accepted = server.accept()
+    shares = [
+        made.mask_stewards[i - 1].release(given.plan, accepted, server.for_mask_steward(i)) for i in stewards
+    ]
     masked = None
     if given.context is not None:
-        masked = made.he_steward.decrypt(given.plan, accepted, server.encrypted_total(given.context))
-    shares = [
-        made.mask_stewards[i - 1].release(given.plan, accepted, server.for_steward(i)) for i in stewards
-    ]
+        masked = made.he_steward.decrypt(given.plan, accepted, server.with_bodies())
     return server.opened(shares, masked)

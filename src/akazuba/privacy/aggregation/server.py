@@ -6,14 +6,14 @@ of the clinics may be missing when the round closes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from akazuba.durable import open_durable, writing
-from akazuba.errors import UntrustedError
+from akazuba.errors import InputError, UntrustedError
 from akazuba.privacy.aggregation.bfv import CIPHERTEXT_BYTES, Bfv
 from akazuba.privacy.aggregation.bfv import DEGREE as SLOTS
 from akazuba.privacy.aggregation.clinic import Checked, checked_plan
@@ -36,9 +36,10 @@ from akazuba.privacy.keys.signed import MAX_BYTES, Message, sign, unwrap, verifi
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS contribution (
-    clinic TEXT PRIMARY KEY, digest BLOB NOT NULL, signed BLOB NOT NULL, body BLOB NOT NULL, boxes BLOB NOT
-    NULL
+    name TEXT PRIMARY KEY, clinic TEXT NOT NULL, digest BLOB NOT NULL, signed BLOB NOT NULL,
+    body BLOB NOT NULL, boxes BLOB NOT NULL
 );
+CREATE TABLE IF NOT EXISTS dropped (digest BLOB PRIMARY KEY, why TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS refused (at INTEGER NOT NULL, clinic TEXT NOT NULL, why TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS accepted (id INTEGER PRIMARY KEY CHECK (id = 1), signed BLOB NOT NULL);
 """
@@ -55,6 +56,10 @@ class Total:
     clinics: int
 
 
+REFUSALS = 10_000
+"""So many are kept, the first ones."""
+
+
 class Round:
     """One round, in one file. identity: the coordinator's."""
 
@@ -62,8 +67,7 @@ class Round:
         self, path: Path, plan: bytes, identity: Identity, registry: Registry, now: Callable[[], int]
     ) -> None:
         self._identity, self._registry, self._now = identity, registry, now
-        self._signed_plan = plan
-        self._checked: Checked = checked_plan(plan, registry, now())
+        self._checked: Checked = checked_plan(plan, registry, now(), ended=True)
         self._file = open_durable(path, _SCHEMA, "a round's file")
 
     def close(self) -> None:
@@ -73,26 +77,26 @@ class Round:
         """Keeps a clinic's upload and gives its key id; the same upload may come twice.
 
         Raises UntrustedError for one that is forged, altered, late, of another plan, or a second one of its
-        clinic. A refusal is kept with its reason. On the HE path ciphertexts are parsed when they are added,
-        apart.
+        clinic. A refusal is kept with its reason. On the HE path ciphertexts are read apart (`unreadable`).
         """
         try:
             return self._take(upload)
         except UntrustedError as problem:
             with writing(self._file) as file:
-                file.execute("INSERT INTO refused VALUES (?, ?, ?)", (self._now(), "", str(problem)))
+                query = "INSERT INTO refused SELECT ?, ?, ? WHERE (SELECT COUNT(*) FROM refused) < ?"
+                file.execute(query, (self._now(), "", str(problem), REFUSALS))
             raise
 
     def _take(self, data: bytes) -> str:
-        if len(data) > MAX_BYTES:
-            raise UntrustedError("upload", f"at most {MAX_BYTES} bytes", f"{len(data)} bytes")
+        if len(data) > self._most_bytes():
+            raise UntrustedError("upload", f"at most {self._most_bytes()} bytes", f"{len(data)} bytes")
         try:
             upload = msgspec.msgpack.decode(data, type=Upload)
         except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
             raise UntrustedError("upload", "a clinic's upload", str(problem)) from problem
         plan = self._checked.plan
-        if self._now() > plan.ends or self._closed():
-            raise UntrustedError("upload", "one before the round closed", "one after it")
+        if self._now() > plan.ends:
+            raise UntrustedError("upload", "one before the round ended", "one after it")
         clinic = self._registry.member(
             unwrap(upload.contribution, "contribution").signer, ["terminal"], self._now()
         )
@@ -106,15 +110,24 @@ class Round:
         self._sized(clinic.name, upload.body)
         return self._kept(key_id, clinic.name, upload)
 
+    def _most_bytes(self) -> int:
+        """Of an upload to this plan, with room to spare."""
+        padded, stewards = self._checked.plan.coding.padded, len(self._checked.stewards)
+        body = padded // SLOTS * (CIPHERTEXT_BYTES[1] + 8) if self._checked.plan.path == "he" else padded * 3
+        return min(MAX_BYTES, body + 10_000 * (stewards + 1))
+
     def _kept(self, key_id: str, name: str, upload: Upload) -> str:
-        boxes = msgspec.msgpack.encode(upload.boxes)
-        body = msgspec.msgpack.encode(upload.body)
-        row = (key_id, digest(upload.contribution), upload.contribution, body, boxes)
+        body, boxes = (msgspec.msgpack.encode(part) for part in (upload.body, upload.boxes))
+        row = (name, key_id, digest(upload.contribution), upload.contribution, body, boxes)
         with writing(self._file) as file:
-            known = file.execute("SELECT digest FROM contribution WHERE clinic = ?", (key_id,)).fetchone()
+            if self._closed():
+                raise UntrustedError(f"upload of {name}", "one before the round closed", "one after it")
+            if file.execute("SELECT 1 FROM dropped WHERE digest = ?", (row[2],)).fetchone():
+                raise UntrustedError(f"upload of {name}", "one that was not left out", "one that was")
+            known = file.execute("SELECT digest FROM contribution WHERE name = ?", (name,)).fetchone()
             if known is None:
-                file.execute("INSERT INTO contribution VALUES (?, ?, ?, ?, ?)", row)
-            elif known[0] != row[1]:
+                file.execute("INSERT INTO contribution VALUES (?, ?, ?, ?, ?, ?)", row)
+            elif known[0] != row[2]:
                 raise UntrustedError(f"upload of {name}", "one in a round", "a second one")
         return key_id
 
@@ -137,15 +150,34 @@ class Round:
         (number,) = self._file.execute("SELECT COUNT(*) FROM contribution").fetchone()
         return int(number)
 
-    def drop(self, clinic: str, why: str) -> None:
-        """Leaves a clinic out: a steward could not open its box, or its ciphertext broke the reader.
+    def unreadable(self, context: bytes) -> dict[str, str]:
+        """Key ids of the clinics whose ciphertexts cannot be read, and why. context: the HE steward's."""
+        found: dict[str, str] = {}
+        with Bfv() as bfv:
+            bfv.open(context)
+            for clinic, body in self._file.execute("SELECT clinic, body FROM contribution ORDER BY name"):
+                try:
+                    bfv.add(msgspec.msgpack.decode(body, type=list[bytes]))
+                except UntrustedError as problem:
+                    found[clinic] = str(problem)
+                    bfv.__enter__()
+                    bfv.open(context)
+        return found
 
-        The set is named anew; a steward that has already released the old one will refuse it.
-        """
+    def drop(self, clinic: str, why: str) -> None:
+        """Leaves a clinic's upload out for good, before the set is named. Raises InputError after that."""
         with writing(self._file) as file:
+            if self._closed():
+                raise InputError("round", "one whose set is not named yet", "one that is closed")
+            query = "INSERT OR IGNORE INTO dropped SELECT digest, ? FROM contribution WHERE clinic = ?"
+            file.execute(query, (why, clinic))
             file.execute("DELETE FROM contribution WHERE clinic = ?", (clinic,))
-            file.execute("DELETE FROM accepted")
             file.execute("INSERT INTO refused VALUES (?, ?, ?)", (self._now(), clinic, why))
+
+    @property
+    def closed(self) -> bool:
+        """Whether the set is named."""
+        return self._closed() is not None
 
     def _closed(self) -> bytes | None:
         row = self._file.execute("SELECT signed FROM accepted").fetchone()
@@ -153,61 +185,44 @@ class Round:
 
     def accept(self) -> bytes:
         """Closes the round and names who is in the sum. Raises UntrustedError for fewer than `least`."""
-        if signed := self._closed():
-            return signed
-        digests = sorted(row[0] for row in self._file.execute("SELECT digest FROM contribution"))
-        plan = self._checked.plan
-        if len(digests) < plan.least:
-            raise UntrustedError("round", f"{plan.least} clinics or more", str(len(digests)))
-        accepted = Accepted(plan.round_id, self._checked.digest, tuple(digests[: plan.most]))
-        signed = sign(self._identity, "accepted", accepted)
         with writing(self._file) as file:
+            if signed := self._closed():
+                return signed
+            digests = sorted(row[0] for row in file.execute("SELECT digest FROM contribution"))
+            plan = self._checked.plan
+            if len(digests) < plan.least:
+                raise UntrustedError("round", f"{plan.least} clinics or more", str(len(digests)))
+            accepted = Accepted(plan.round_id, self._checked.digest, tuple(digests[: plan.most]))
+            signed = sign(self._identity, "accepted", accepted)
             file.execute("INSERT INTO accepted VALUES (1, ?)", (signed,))
         return signed
 
-    def for_steward(self, index: int) -> list[tuple[bytes, bytes]]:
-        """What mask steward `index` (from 1) needs: each accepted contribution and its box."""
-        named = self._named()
+    def for_mask_steward(self, index: int) -> list[tuple[bytes, bytes]]:
+        """What mask steward `index` (from 1) needs: each contribution (of the set, once it is named) and its
+        box.
+        """
         rows = self._file.execute("SELECT digest, signed, boxes FROM contribution ORDER BY digest")
+        named = self._named()
         return [
             (signed, msgspec.msgpack.decode(boxes, type=tuple[bytes, ...])[index - 1])
             for key, signed, boxes in rows
-            if key in named
+            if named is None or key in named
         ]
 
-    def _named(self) -> frozenset[bytes]:
-        accepted, _ = verified(self._closed() or b"", "accepted", Accepted, only(self._identity.public))
+    def with_bodies(self) -> Iterator[tuple[bytes, list[bytes]]]:
+        """Each accepted contribution and its body, one at a time: what the HE steward needs."""
+        named = self._named()
+        rows = self._file.execute("SELECT digest, signed, body FROM contribution ORDER BY digest")
+        for key, signed, body in rows:
+            if named is None or key in named:
+                yield signed, msgspec.msgpack.decode(body, type=list[bytes])
+
+    def _named(self) -> frozenset[bytes] | None:
+        """Digests of the set, once it is named."""
+        if (signed := self._closed()) is None:
+            return None
+        accepted, _ = verified(signed, "accepted", Accepted, only(self._identity.public))
         return frozenset(accepted.contributions)
-
-    def encrypted_total(self, context: bytes) -> list[bytes]:
-        """The sum of the accepted ciphertexts, made apart. context: from `encryption_context`.
-
-        Raises UntrustedError whose item names the clinic whose ciphertext could not be read; `drop` it.
-        """
-        named = self._named()
-        with Bfv() as bfv:
-            bfv.open(context)
-            rows = self._file.execute("SELECT digest, clinic, body FROM contribution ORDER BY digest")
-            for key, clinic, body in rows:
-                if key in named:
-                    try:
-                        bfv.add(msgspec.msgpack.decode(body, type=list[bytes]))
-                    except UntrustedError as problem:
-                        raise UntrustedError(clinic, problem.expected, problem.found) from problem
-            return bfv.total()
-
-    def masked_total(self) -> Vector:
-        """The sum of the accepted hidden vectors on the mask path, (padded,) modulo t."""
-        named = self._named()
-        padded = self._checked.plan.coding.padded
-        rows = self._file.execute("SELECT digest, clinic, body FROM contribution ORDER BY digest")
-        return added(
-            [
-                unpacked(msgspec.msgpack.decode(body, type=list[bytes])[0], padded, clinic)
-                for key, clinic, body in rows
-                if key in named
-            ]
-        )
 
     def opened(self, seed_shares: Sequence[bytes], masked_sum: bytes | None = None) -> Total:
         """The sum, its mask taken off.
@@ -217,6 +232,8 @@ class Round:
         """
         plan = self._checked.plan
         named = self._named()
+        if named is None:
+            raise InputError("round", "one whose set is named", "one that is still open")
         asked = digest(*sorted(named))
         shares: dict[int, Vector] = {}
         for signed in seed_shares:
@@ -228,7 +245,10 @@ class Round:
             shares[self._checked.stewards.index(key_id) + 1] = unpacked(said.total, DEGREE, "seed share")
         seed = joined(shares, plan.threshold)
         if plan.path == "mask":
-            hidden = self.masked_total()
+            vectors = [
+                unpacked(body[0], plan.coding.padded, "contribution") for _, body in self.with_bodies()
+            ]
+            hidden = added(vectors)
         elif masked_sum is None:
             raise UntrustedError("masked sum", "the HE steward's", "none")
         else:

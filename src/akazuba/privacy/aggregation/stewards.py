@@ -3,12 +3,13 @@
 A mask steward holds a share of each clinic's seed and gives away the sum over a named set of at least `least`
 enrolled clinics. It answers for one set in a round; asked again for that set (the answer was lost) it gives
 the same bytes. As more than half of the stewards must answer, two sets can be opened only if one of them
-lies. The HE steward decrypts one masked sum in a round. Every answer is on the disk before it is given.
+lies. The HE steward adds and decrypts one masked sum in a round. Every answer is on the disk before it is
+given. A steward's file must never be put back from a copy: it would answer again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from akazuba.durable import erase_for_good, open_durable, writing
 from akazuba.errors import InputError, UntrustedError
 from akazuba.privacy.aggregation.bfv import Bfv
-from akazuba.privacy.aggregation.clinic import SUITE, Checked, box_info, checked_plan
+from akazuba.privacy.aggregation.clinic import SUITE, Checked, box_info, checked_plan, not_over
 from akazuba.privacy.aggregation.masks import added
 from akazuba.privacy.aggregation.messages import (
     Accepted,
@@ -31,9 +32,9 @@ from akazuba.privacy.aggregation.messages import (
     SeedShare,
     digest,
 )
-from akazuba.privacy.aggregation.ring import packed
+from akazuba.privacy.aggregation.ring import Vector, packed
 from akazuba.privacy.aggregation.shamir import share
-from akazuba.privacy.keys.enrolment import only
+from akazuba.privacy.keys.enrolment import Enrolment, only
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
 from akazuba.privacy.keys.signed import sign, unwrap, verified
@@ -44,6 +45,10 @@ CREATE TABLE IF NOT EXISTS round (
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS refused (at INTEGER NOT NULL, why TEXT NOT NULL);
 """
+
+
+REFUSALS = 10_000
+"""So many are kept, the first ones: whoever floods a steward must not fill its disk."""
 
 
 class _Steward:
@@ -65,13 +70,20 @@ class _Steward:
         """What it did not answer, and why."""
         return [row[0] for row in self._file.execute("SELECT why FROM refused ORDER BY rowid")]
 
+    def forget(self) -> None:
+        """Erases the secrets of rounds that have ended; what was given stays."""
+        with writing(self._file) as file:
+            file.execute("UPDATE round SET secret = NULL WHERE ends < ?", (self._now(),))
+        erase_for_good(self._file)
+
     @contextmanager
     def _refusals_kept(self) -> Iterator[None]:
         try:
             yield
         except UntrustedError as problem:
             with writing(self._file) as file:
-                file.execute("INSERT INTO refused VALUES (?, ?)", (self._now(), str(problem)))
+                query = "INSERT INTO refused SELECT ?, ? WHERE (SELECT COUNT(*) FROM refused) < ?"
+                file.execute(query, (self._now(), str(problem), REFUSALS))
             raise
 
     def _opened(self, round_id: bytes, ends: int, secret: bytes) -> None:
@@ -80,19 +92,25 @@ class _Steward:
                 raise InputError("round", "one that was not opened before", round_id.hex())
             file.execute("INSERT INTO round (id, ends, secret) VALUES (?, ?, ?)", (round_id, ends, secret))
 
-    def _secret(self, round_id: bytes, asked: bytes) -> tuple[bytes | None, bytes | None]:
-        """The round's secret, or the answer that was given for the same question. Raises UntrustedError."""
-        row = self._file.execute(
-            "SELECT secret, answered_for, answer FROM round WHERE id = ?", (round_id,)
-        ).fetchone()
-        if row is None:
-            raise UntrustedError("round", "one that this steward opened", round_id.hex())
-        secret, answered_for, answer = row
+    def _kept(self, round_id: bytes, asked: bytes) -> bytes | None:
+        """The answer that was given to the same question. Raises UntrustedError for another question."""
+        _, answered_for, answer, _ = self._round(round_id)
         if answer is not None and answered_for != asked:
             raise UntrustedError("sum", "the one that was opened in this round", "another one: refused")
-        if answer is None and secret is None:
+        return answer
+
+    def _secret(self, round_id: bytes) -> bytes:
+        secret, _, _, ends = self._round(round_id)
+        if secret is None or self._now() > ends:
             raise UntrustedError("round", "one that has not ended", "one whose secret is erased")
-        return secret, answer
+        return secret
+
+    def _round(self, round_id: bytes) -> tuple[bytes | None, bytes | None, bytes | None, int]:
+        query = "SELECT secret, answered_for, answer, ends FROM round WHERE id = ?"
+        row = self._file.execute(query, (round_id,)).fetchone()
+        if row is None:
+            raise UntrustedError("round", "one that this steward opened", round_id.hex())
+        return (row[0], row[1], row[2], row[3])
 
     def _answered(self, round_id: bytes, asked: bytes, answer: bytes) -> bytes:
         """Keeps the first answer and erases the secret. Of two that ask at once, one is refused."""
@@ -107,22 +125,24 @@ class _Steward:
         erase_for_good(self._file)
         return answer
 
-    def forget(self) -> None:
-        """Erases the secrets of rounds that have ended; what was given stays."""
-        with writing(self._file) as file:
-            file.execute("UPDATE round SET secret = NULL WHERE ends < ?", (self._now(),))
-        erase_for_good(self._file)
-
-    def _accepted(self, checked: Checked, signed: bytes) -> Accepted:
+    def _accepted(self, plan: bytes, signed: bytes) -> tuple[Checked, Accepted, bytes]:
+        """The plan, the accepted set, and what is asked: the digest of that set."""
+        checked = checked_plan(plan, self._registry, self._now(), ended=True)
         coordinator = self._registry.member(unwrap(signed, "accepted").signer, ["coordinator"], self._now())
         accepted, _ = verified(signed, "accepted", Accepted, only(coordinator.public))
-        plan = checked.plan
-        if accepted.round_id != plan.round_id or accepted.plan != checked.digest:
+        if accepted.round_id != checked.plan.round_id or accepted.plan != checked.digest:
             raise UntrustedError("accepted set", "one of this plan", "one of another plan")
-        number = len(accepted.contributions)
-        if not plan.least <= number <= plan.most:
-            raise UntrustedError("accepted set", f"{plan.least} to {plan.most} clinics", str(number))
-        return accepted
+        number, least, most = len(accepted.contributions), checked.plan.least, checked.plan.most
+        if not least <= number <= most:
+            raise UntrustedError("accepted set", f"{least} to {most} clinics", str(number))
+        return checked, accepted, digest(*accepted.contributions)
+
+    def _contributor(self, checked: Checked, contribution: bytes) -> tuple[Contribution, Enrolment]:
+        clinic = self._registry.member(unwrap(contribution, "contribution").signer, ["terminal"], self._now())
+        said, _ = verified(contribution, "contribution", Contribution, only(clinic.public))
+        if said.plan != checked.digest or len(said.boxes) != len(checked.stewards):
+            raise UntrustedError(f"contribution of {clinic.name}", "one to this plan", "one to another")
+        return said, clinic
 
 
 class MaskSteward(_Steward):
@@ -150,57 +170,77 @@ class MaskSteward(_Steward):
         self._opened(round_id, ends, seeds)
         return sign(self._identity, "mask-key", MaskKey(round_id, public, ends))
 
+    def faulty(self, plan: bytes, given: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:
+        """Key ids of the clinics whose contribution or box does not open here, and why; asked before the set
+        is named, so that no clinic can spoil a sum that others have begun to open.
+        """
+        with self._refusals_kept():
+            checked = checked_plan(plan, self._registry, self._now())
+            key = self._key(checked)
+            found: dict[str, str] = {}
+            for contribution, box in given:
+                try:
+                    self._share(checked, key, contribution, box)
+                except UntrustedError as problem:
+                    found[unwrap(contribution, "contribution").signer] = str(problem)
+            return found
+
     def release(self, plan: bytes, accepted: bytes, given: Sequence[tuple[bytes, bytes]]) -> bytes:
         """Its signed share of the sum of the seeds.
 
-        given: each accepted clinic's signed contribution and the box for this steward. Raises UntrustedError,
-        naming the clinic where one is at fault; nothing was released then, and another set may be asked for.
+        given: each accepted clinic's signed contribution and the box for this steward. Raises UntrustedError
+        and has released nothing then.
         """
         with self._refusals_kept():
-            return self._released(plan, accepted, given)
+            checked, named, asked = self._accepted(plan, accepted)
+            round_id = checked.plan.round_id
+            if (answer := self._kept(round_id, asked)) is not None:
+                return answer
+            not_over(checked.plan, self._now())
+            if checked.plan.least < self._least:
+                found = str(checked.plan.least)
+                raise UntrustedError("plan", f"{self._least} clinics or more in a sum", found)
+            if tuple(sorted(digest(contribution) for contribution, _ in given)) != named.contributions:
+                raise UntrustedError("contributions", "those of the accepted set", "others")
+            key = self._key(checked)
+            shares: dict[str, Vector] = {}
+            for contribution, box in given:
+                name, opened = self._share(checked, key, contribution, box)
+                if name in shares:
+                    raise UntrustedError("contributions", "one of each clinic", f"two of {name}")
+                shares[name] = opened
+            total = SeedShare(round_id, asked, packed(added(list(shares.values()))))
+            return self._answered(round_id, asked, sign(self._identity, "seed-share", total))
 
-    def _released(self, plan: bytes, accepted: bytes, given: Sequence[tuple[bytes, bytes]]) -> bytes:
-        checked = checked_plan(plan, self._registry, self._now())
-        named = self._accepted(checked, accepted)
-        if checked.plan.least < self._least:
-            raise UntrustedError("plan", f"{self._least} clinics or more in a sum", str(checked.plan.least))
-        asked = digest(*named.contributions)
-        secret, answer = self._secret(checked.plan.round_id, asked)
-        if answer is not None or secret is None:
-            return answer or b""
-        if tuple(sorted(digest(contribution) for contribution, _ in given)) != named.contributions:
-            raise UntrustedError("contributions", "those of the accepted set", "others")
-        own = self._identity.public.key_id
-        index = checked.stewards.index(own) + 1
-        key = hpke.MLKEM768X25519PrivateKey(
+    def _key(self, checked: Checked) -> hpke.MLKEM768X25519PrivateKey:
+        if self._identity.public.key_id not in checked.stewards:
+            raise UntrustedError("plan", "one that names this steward", "one that does not")
+        secret = self._secret(checked.plan.round_id)
+        return hpke.MLKEM768X25519PrivateKey(
             MLKEM768PrivateKey.from_seed_bytes(secret[:64]), X25519PrivateKey.from_private_bytes(secret[64:])
         )
-        shares, clinics = [], set[str]()
-        for contribution, box in given:
-            clinic = self._contributor(checked, contribution, box, index)
-            if clinic in clinics:
-                raise UntrustedError("contributions", "one of each clinic", f"two of {clinic[:16]}")
-            clinics.add(clinic)
-            try:
-                info = box_info(checked.plan.round_id, checked.digest, clinic, own)
-                shares.append(share(SUITE.decrypt(box, key, info=info), index, checked.plan.threshold))
-            except (InvalidTag, ValueError, UntrustedError) as problem:
-                raise UntrustedError(f"box of {clinic[:16]}", "a share of its seed", "none") from problem
-        total = SeedShare(checked.plan.round_id, asked, packed(added(shares)))
-        return self._answered(checked.plan.round_id, asked, sign(self._identity, "seed-share", total))
 
-    def _contributor(self, checked: Checked, contribution: bytes, box: bytes, index: int) -> str:
-        clinic = self._registry.member(unwrap(contribution, "contribution").signer, ["terminal"], self._now())
-        said, key_id = verified(contribution, "contribution", Contribution, only(clinic.public))
-        if said.plan != checked.digest or len(said.boxes) != len(checked.stewards):
-            raise UntrustedError(f"contribution of {clinic.name}", "one to this plan", "one to another")
+    def _share(
+        self, checked: Checked, key: hpke.MLKEM768X25519PrivateKey, contribution: bytes, box: bytes
+    ) -> tuple[str, Vector]:
+        said, clinic = self._contributor(checked, contribution)
+        own = self._identity.public.key_id
+        index = checked.stewards.index(own) + 1
         if said.boxes[index - 1] != digest(box):
             raise UntrustedError(f"box of {clinic.name}", "the one that the clinic signed", "another one")
-        return key_id
+        info = box_info(checked.plan.round_id, checked.digest, clinic.public.key_id, own)
+        try:
+            return clinic.name, share(SUITE.decrypt(box, key, info=info), index, checked.plan.threshold)
+        except (InvalidTag, ValueError, UntrustedError) as problem:
+            raise UntrustedError(f"box of {clinic.name}", "a share of its seed", "none") from problem
 
 
 class HeSteward(_Steward):
-    """Holds the key of the BFV encryption, for one round at a time."""
+    """Holds the key of the BFV encryption, for one round at a time.
+
+    It adds the clinics' own ciphertexts and decrypts nothing that a server made: BFV gives its key away to
+    whoever may choose what is decrypted.
+    """
 
     def announce(self, round_id: bytes, ends: int) -> bytes:
         """Its signed public context for a round."""
@@ -209,22 +249,38 @@ class HeSteward(_Steward):
         self._opened(round_id, ends, secret)
         return sign(self._identity, "encryption-key", EncryptionKey(round_id, public))
 
-    def decrypt(self, plan: bytes, accepted: bytes, total: Sequence[bytes]) -> bytes:
-        """The signed masked sum. total: the server's sum of ciphertexts. Raises UntrustedError."""
-        with self._refusals_kept():
-            return self._decrypted(plan, accepted, total)
+    def decrypt(self, plan: bytes, accepted: bytes, given: Iterable[tuple[bytes, Sequence[bytes]]]) -> bytes:
+        """The signed masked sum; the last step of a round.
 
-    def _decrypted(self, plan: bytes, accepted: bytes, total: Sequence[bytes]) -> bytes:
-        checked = checked_plan(plan, self._registry, self._now())
-        named = self._accepted(checked, accepted)
-        asked = digest(digest(*named.contributions), *total)
-        secret, answer = self._secret(checked.plan.round_id, asked)
-        if answer is not None or secret is None:
-            return answer or b""
-        with Bfv() as bfv:
-            bfv.open(secret)
-            values = bfv.decrypted(list(total))
-        if len(values) != checked.plan.coding.padded:
-            raise UntrustedError("sum", f"{checked.plan.coding.padded} numbers", str(len(values)))
-        told = MaskedSum(checked.plan.round_id, digest(*named.contributions), packed(values))
-        return self._answered(checked.plan.round_id, asked, sign(self._identity, "masked-sum", told))
+        given: each accepted clinic's signed contribution and its ciphertexts. Raises UntrustedError.
+        """
+        with self._refusals_kept():
+            checked, named, asked = self._accepted(plan, accepted)
+            round_id = checked.plan.round_id
+            if (answer := self._kept(round_id, asked)) is not None:
+                return answer
+            not_over(checked.plan, self._now())
+            with Bfv() as bfv:
+                bfv.open(self._secret(round_id))
+                values = bfv.decrypted(self._added(bfv, checked, named, given))
+            if len(values) != checked.plan.coding.padded:
+                raise UntrustedError("sum", f"{checked.plan.coding.padded} numbers", str(len(values)))
+            told = MaskedSum(round_id, asked, packed(values))
+            return self._answered(round_id, asked, sign(self._identity, "masked-sum", told))
+
+    def _added(
+        self, bfv: Bfv, checked: Checked, named: Accepted, given: Iterable[tuple[bytes, Sequence[bytes]]]
+    ) -> list[bytes]:
+        names, found = set[str](), list[bytes]()
+        for contribution, body in given:
+            said, clinic = self._contributor(checked, contribution)
+            if said.body != digest(*body):
+                raise UntrustedError(f"ciphertexts of {clinic.name}", "those that it signed", "others")
+            if clinic.name in names:
+                raise UntrustedError("contributions", "one of each clinic", f"two of {clinic.name}")
+            bfv.add(list(body))
+            names.add(clinic.name)
+            found.append(digest(contribution))
+        if tuple(sorted(found)) != named.contributions:
+            raise UntrustedError("contributions", "those of the accepted set", "others")
+        return bfv.total()

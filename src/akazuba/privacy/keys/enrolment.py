@@ -25,6 +25,9 @@ DEFAULT_VALIDITY_S = 2 * YEAR_S
 OVERLAP_S = 60 * 86_400
 """How long a replaced key is still believed: a box may be off for weeks, its last messages under way."""
 
+REQUEST_S = 90 * 86_400
+"""How old a request may be: it may travel on a stick."""
+
 CLOCK_TOLERANCE_S = 86_400
 """Two boxes' clocks may differ by a day without either being called wrong."""
 
@@ -36,6 +39,7 @@ Time = Annotated[int, Meta(ge=0, le=1 << 40)]
 class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Signed by the new key itself: whoever asks holds it. replaces: key id of the one that it replaces."""
 
+    programme: Name
     name: Name
     role: Role
     public: PublicIdentity
@@ -72,22 +76,35 @@ class Revocations(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     revoked: dict[str, str]
 
 
-def request(identity: Identity, name: str, role: Role, now: int, replaced: Identity | None = None) -> bytes:
+def request(
+    identity: Identity, programme: str, name: str, role: Role, now: int, replaced: Identity | None = None
+) -> bytes:
     """What a new box (or a box with a new key, `replaced` being its old one) sends to the authority."""
-    wanted = Request(name, role, identity.public, now, replaced.public.key_id if replaced else None)
+    wanted = Request(
+        programme, name, role, identity.public, now, replaced.public.key_id if replaced else None
+    )
     asked = sign(identity, "enrolment-request", wanted)
     return sign(replaced, "key-rotation", Rotation(asked)) if replaced else asked
 
 
-def requested(data: bytes, replaced: Enrolment | None = None) -> Request:
+def requested(data: bytes, programme: str, now: int, replaced: Enrolment | None = None) -> Request:
     """Raises UntrustedError unless the request proves that the asker holds the new key and, where it replaces
     one, that the holder of the old key asks too, for the same name and role.
+
+    replaced: the old key's enrolment as `Registry.member` gives it now, so that a key that was revoked or has
+    ended vouches for nothing.
     """
     if replaced is not None:
         rotation, _ = verified(data, "key-rotation", Rotation, only(replaced.public))
         data = rotation.request
     claimed = read(unwrap(data, "enrolment-request").payload, "enrolment-request", Request)
     wanted, _ = verified(data, "enrolment-request", Request, only(claimed.public))
+    if wanted.programme != programme:
+        raise UntrustedError("enrolment request", f"one to {programme}", f"one to {wanted.programme}")
+    if not now - REQUEST_S <= wanted.asked <= now + CLOCK_TOLERANCE_S:
+        raise UntrustedError(
+            "enrolment request", f"one asked in the {REQUEST_S} s before {now} s", str(wanted.asked)
+        )
     may = (
         (replaced.name, replaced.role, replaced.public.key_id)
         if replaced

@@ -192,7 +192,9 @@ def accept(
 
     first_time: remembers a hello's hash durably until the given time and says whether it was new.
     quantum_key: fetches the key of an id from our key management entity. Raises UntrustedError for a hello
-    that is forged, replayed, late, downgraded, or without the quantum key that is required.
+    that is forged, replayed, late, downgraded, or without the quantum key that is required. A power cut after
+    it and before the letter is stored loses the letter: the sender, who has no answer, sends it under a new
+    hello.
     """
     sender = registry.member(unwrap(hello, "hello").signer, roles, now)
     said, _ = verified(hello, "hello", Hello, only(sender.public))

@@ -1,7 +1,7 @@
 """Whom this box believes: the programme's root, what it enrolled, what it revoked, and what time it can be.
 
-A box's clock may be dead. The newest time that the authority signed is a floor under it: before
-that, nothing is called valid or expired; the clock is called wrong.
+A box's clock may be dead. The newest time that the authority signed is a floor under it: before that,
+nothing is called valid or expired; the clock is called wrong.
 """
 
 from __future__ import annotations
@@ -21,28 +21,33 @@ from akazuba.privacy.keys.signed import verified
 
 
 class Registry:
-    """root: the authority's public keys, which came with the installation."""
+    """root: the authority's public keys, which came with the installation.
+
+    position: how far a key store's rows are read into it.
+    """
 
     def __init__(self, programme: str, root: PublicIdentity) -> None:
         self.programme = programme
         self.root = root
+        self.position = 0
         self._enrolled: dict[str, Enrolment] = {}
         self._successor: dict[str, Enrolment] = {}
         self._revocations: Revocations | None = None
+        self._floor = 0
 
     def __iter__(self) -> Iterator[Enrolment]:
         return iter(self._enrolled.values())
 
     @property
     def time_floor(self) -> int:
-        """The newest time that the authority is known to have signed at, seconds since 1970."""
-        issued = self._revocations.issued if self._revocations else 0
-        return max([issued, *(e.not_before for e in self._enrolled.values())])
+        """The newest time that the authority is known to have signed at, s since 1970; it never falls."""
+        return self._floor
 
-    def believe(self, enrolment: bytes) -> Enrolment:
-        """Takes an enrolment in. Raises UntrustedError when it is not the authority's."""
-        given, _ = verified(enrolment, "enrolment", Enrolment, self._authority)
+    def believe(self, enrolment: bytes, now: int) -> Enrolment:
+        """Takes an enrolment in. now: when it came. Raises UntrustedError when it is not the authority's."""
+        given, _ = verified(enrolment, "enrolment", Enrolment, lambda key_id: self._authority(key_id, now))
         self._of_ours(given.programme)
+        self._not_ahead("enrolment", given.not_before, now)
         key_id = given.public.key_id
         known = self._enrolled.get(key_id)
         if known and known.serial > given.serial:
@@ -52,21 +57,35 @@ class Registry:
                 "enrolment", f"{known.name} as {known.role}", f"{given.name} as {given.role}"
             )
         self._enrolled[key_id] = given
+        self._floor = max(self._floor, given.not_before)
         if given.replaces:
-            self._successor[given.replaces] = given
+            first = self._successor.setdefault(given.replaces, given)
+            self._successor[given.replaces] = min(first, given, key=lambda one: one.not_before)
         return given
 
-    def believe_revocations(self, revocations: bytes) -> Revocations:
-        """Takes a newer list in. Raises UntrustedError for an older one, or one that forgets a key."""
-        given, _ = verified(revocations, "revocations", Revocations, self._authority)
+    def believe_revocations(self, revocations: bytes, now: int) -> Revocations:
+        """Takes a newer list in. Raises UntrustedError for an older one, one that forgets a key, or one that
+        revokes the root and is not the root's own.
+        """
+        given, signer = verified(
+            revocations, "revocations", Revocations, lambda key_id: self._authority(key_id, now)
+        )
         self._of_ours(given.programme)
+        self._not_ahead("revocations", given.issued, now)
         known = self._revocations
-        if known and given.number < known.number:
-            raise UntrustedError("revocations", f"number {known.number} or later", f"number {given.number}")
-        if known and not known.revoked.keys() <= given.revoked.keys():
-            missing = next(iter(known.revoked.keys() - given.revoked.keys()))
+        if known == given:
+            return given
+        if known and given.number <= known.number:
+            raise UntrustedError("revocations", f"number {known.number + 1} or later", f"{given.number}")
+        before = known.revoked if known else {}
+        if not before.keys() <= given.revoked.keys():
+            missing = next(iter(before.keys() - given.revoked.keys()))
             raise UntrustedError("revocations", f"{missing[:16]} still revoked", "a list without it")
+        root = self.root.key_id
+        if root in given.revoked and root not in before and signer != root:
+            raise UntrustedError("revocations", "the root revoked by itself alone", f"by {signer[:16]}")
         self._revocations = given
+        self._floor = max(self._floor, given.issued)
         return given
 
     def overdue_s(self, now: int) -> int | None:
@@ -79,33 +98,39 @@ class Registry:
         found = self._enrolled.get(key_id)
         if found is None:
             raise UntrustedError("signer", "a key enrolled in the programme", key_id[:16])
-        self._not_revoked(key_id, found.name)
-        end = found.not_after
-        if successor := self._successor.get(key_id):
-            end = min(end, successor.not_before + OVERLAP_S)
-        if now > end + CLOCK_TOLERANCE_S:
-            raise UntrustedError(
-                found.name, f"a key that held until after {now} s", f"one that ended at {end} s"
-            )
+        self._holds(found, now)
         if found.role not in roles:
             raise UntrustedError(found.name, " or ".join(sorted(roles)), found.role)
         return found
 
     def check_clock(self, now: int) -> None:
         """Raises UntrustedError when the clock shows a time before one that the authority signed at."""
-        if now < self.time_floor - CLOCK_TOLERANCE_S:
-            raise UntrustedError(
-                "clock", f"a time after {self.time_floor} s (seconds since 1970)", f"{now} s"
-            )
+        if now < self._floor - CLOCK_TOLERANCE_S:
+            raise UntrustedError("clock", f"a time after {self._floor} s (seconds since 1970)", f"{now} s")
 
-    def _authority(self, key_id: str) -> PublicIdentity:
+    def _not_ahead(self, what: str, signed: int, now: int) -> None:
+        """A post-dated signature would call every sound clock wrong."""
+        if signed > now + CLOCK_TOLERANCE_S:
+            raise UntrustedError(what, f"one signed before {now} s, by this box's clock", f"{signed} s")
+
+    def _holds(self, found: Enrolment, now: int) -> None:
+        key_id = found.public.key_id
+        self._not_revoked(key_id, found.name)
+        end = found.not_after
+        if successor := self._successor.get(key_id):
+            end = min(end, successor.not_before + OVERLAP_S)
+        if now > end + CLOCK_TOLERANCE_S:
+            expected = f"a key that held until after {now} s"
+            raise UntrustedError(found.name, expected, f"one that ended at {end} s")
+
+    def _authority(self, key_id: str, now: int) -> PublicIdentity:
         if key_id == self.root.key_id:
             self._not_revoked(key_id, "the authority")
             return self.root
         found = self._enrolled.get(key_id)
         if found is None or found.role != "authority":
             raise UntrustedError("signer", f"the authority of {self.programme}", key_id[:16])
-        self._not_revoked(key_id, found.name)
+        self._holds(found, now)
         return found.public
 
     def _not_revoked(self, key_id: str, name: str) -> None:

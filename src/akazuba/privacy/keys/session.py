@@ -6,6 +6,8 @@ It lives in memory only; after a restart the two ends say hello again, so no num
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import count
+from threading import Lock
 from typing import Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -46,20 +48,24 @@ class Session:
         self._id = session_id
         self._sending = sending
         self._receiving = receiving
-        self._sent = 0
+        self._numbers = count()  # no two threads get the same one
+        self._alone = Lock()
         self._newest = -1
         self._window = 0
 
     def seal(self, data: bytes) -> bytes:
         """A record: its number in 8 bytes, then the ciphertext and its tag (16 bytes)."""
-        number = self._sent.to_bytes(8, "big")
-        self._sent += 1
+        number = next(self._numbers).to_bytes(8, "big")
         return number + self._sending.aead.encrypt(self._sending.nonce(number), data, self._id + number)
 
     def open(self, record: bytes) -> bytes:
         """Raises UntrustedError for a record that was altered, came before, or is older than the window."""
         if not 24 <= len(record) <= MAX_BYTES:
             raise UntrustedError("record", f"24 to {MAX_BYTES} bytes", f"{len(record)} bytes")
+        with self._alone:
+            return self._opened(record)
+
+    def _opened(self, record: bytes) -> bytes:
         number = int.from_bytes(record[:8], "big")
         behind = self._newest - number
         if behind >= WINDOW or (behind >= 0 and self._window >> behind & 1):

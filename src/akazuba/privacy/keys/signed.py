@@ -38,7 +38,10 @@ def unwrap(data: bytes, kind: str) -> Signed:
     """What is claimed, before anything is believed. Raises UntrustedError."""
     if len(data) > MAX_BYTES:
         raise UntrustedError(kind, f"at most {MAX_BYTES} bytes", f"{len(data)} bytes")
-    return read(data, kind, Signed)
+    claimed = read(data, kind, Signed)
+    if msgspec.msgpack.encode(claimed) != data:
+        raise UntrustedError(kind, "the one way to write it", "another, under which it would count twice")
+    return claimed
 
 
 def verified(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 from akazuba.durable import erase_for_good, open_durable, writing
@@ -23,7 +22,10 @@ CREATE TABLE IF NOT EXISTS identity (made INTEGER NOT NULL, ed25519 BLOB NOT NUL
 CREATE TABLE IF NOT EXISTS programme (
     name TEXT NOT NULL, ed25519 BLOB NOT NULL, mldsa65 BLOB NOT NULL
 );
-CREATE TABLE IF NOT EXISTS believed (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, bytes BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS coming (made INTEGER NOT NULL, ed25519 BLOB NOT NULL, mldsa65 BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS believed (
+    id INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, bytes BLOB NOT NULL UNIQUE
+);
 CREATE TABLE IF NOT EXISTS offer (
     id BLOB PRIMARY KEY, bytes BLOB NOT NULL, ends INTEGER NOT NULL, x25519 BLOB NOT NULL,
     mlkem768 BLOB NOT NULL, qkd TEXT NOT NULL
@@ -54,10 +56,30 @@ class KeyStore:
                 return made
         return Identity(*row)
 
-    def rotate(self, new: Identity) -> None:
-        """Speaks with the new key from now on. Call it when the authority has enrolled that key."""
+    def next_identity(self) -> Identity:
+        """The key that shall replace the own one; on the disk before anybody is asked to enrol it."""
         with writing(self._file) as file:
-            self._insert(file, new)
+            row = file.execute("SELECT ed25519, mldsa65 FROM coming").fetchone()
+            if row is None:
+                made = new_identity(self._random)
+                row = (made.ed25519_seed, made.mldsa65_seed)
+                file.execute("INSERT INTO coming VALUES (?, ?, ?)", (self._now(), *row))
+        return Identity(*row)
+
+    def rotate(self) -> Identity:
+        """Speaks with the next key from now on, and erases the old one. Call it when the next one is
+        enrolled.
+
+        Raises InputError when there is none.
+        """
+        with writing(self._file) as file:
+            row = file.execute("SELECT ed25519, mldsa65 FROM coming").fetchone()
+            if row is None:
+                raise InputError("key", "a next one, from `next_identity`", "none")
+            self._insert(file, Identity(*row))
+            file.execute("DELETE FROM coming")
+        erase_for_good(self._file)
+        return Identity(*row)
 
     def join(self, programme: str, root: PublicIdentity) -> None:
         """Sets whom this box believes. Raises InputError when it belongs to another programme already."""
@@ -76,20 +98,35 @@ class KeyStore:
         if row is None:
             raise InputError("programme", "a box that joined one", "none")
         registry = Registry(row[0], PublicIdentity(*row[1:]))
-        with closing(self._file.execute("SELECT kind, bytes FROM believed ORDER BY id")) as rows:
-            for kind, data in rows:
-                try:
-                    _take_in(registry, kind, data)
-                except UntrustedError as problem:
-                    raise ArtefactError(str(self._path), f"a sound {kind}", str(problem)) from problem
+        self._catch_up(registry)
         return registry
 
     def believe(self, registry: Registry, kind: str, data: bytes) -> Enrolment | Revocations:
-        """Takes an `enrolment` or `revocations` in and keeps it. Raises UntrustedError."""
-        taken = _take_in(registry, kind, data)
+        """Takes an `enrolment` or `revocations` in and keeps it, after what other processes took in
+        meanwhile.
+
+        Raises UntrustedError.
+        """
         with writing(self._file) as file:
-            file.execute("INSERT INTO believed (kind, bytes) VALUES (?, ?)", (kind, data))
+            self._catch_up(registry)
+            now = self._now()
+            taken = _take_in(registry, kind, data, now)
+            row = (now, kind, data)
+            made = file.execute("INSERT OR IGNORE INTO believed (at, kind, bytes) VALUES (?, ?, ?)", row)
+            if made.rowcount == 1:
+                registry.position = int(made.lastrowid or 0)
         return taken
+
+    def _catch_up(self, registry: Registry) -> None:
+        rows = self._file.execute(
+            "SELECT id, at, kind, bytes FROM believed WHERE id > ? ORDER BY id", (registry.position,)
+        ).fetchall()
+        for position, at, kind, data in rows:
+            try:
+                _take_in(registry, kind, data, at)
+            except UntrustedError as problem:
+                raise ArtefactError(str(self._path), f"a sound {kind}", str(problem)) from problem
+            registry.position = position
 
     def offer(self, *, holds_s: int = OFFER_S, qkd: QkdPolicy = "off", sae: str | None = None) -> Prepared:
         """A fresh offer whose secrets are on the disk before it is given away."""
@@ -123,9 +160,9 @@ class KeyStore:
         file.execute("INSERT INTO identity VALUES (?, ?, ?)", row)
 
 
-def _take_in(registry: Registry, kind: str, data: bytes) -> Enrolment | Revocations:
+def _take_in(registry: Registry, kind: str, data: bytes, now: int) -> Enrolment | Revocations:
     if kind == "enrolment":
-        return registry.believe(data)
+        return registry.believe(data, now)
     if kind == "revocations":
-        return registry.believe_revocations(data)
+        return registry.believe_revocations(data, now)
     raise InputError("kind", "enrolment or revocations", kind)

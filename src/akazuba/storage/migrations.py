@@ -44,3 +44,10 @@ def migrate(file: Any, path: str) -> None:
     for number, step in enumerate(MIGRATIONS[version:], version + 1):
         step(file)
         file.execute(f"PRAGMA user_version = {number}")
+
+
+def current(file: Any, path: str) -> None:
+    """Raises ArtefactError for a file of another version: whoever only reads cannot bring it up to this."""
+    (version,) = file.execute("PRAGMA user_version").fetchone()
+    if version != len(MIGRATIONS):
+        raise ArtefactError(path, f"a store of version {len(MIGRATIONS)}", f"version {version}")

@@ -7,30 +7,36 @@ stay, unreadable, and the log still verifies. A leaf is the hash of an entry's h
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlcipher3 import dbapi2 as sqlcipher
 
-from akazuba.errors import ArtefactError, InputError, OutOfTimeError, why_not_opened
+from akazuba.errors import ArtefactError, InputError, OutOfTimeError, encodable
 from akazuba.merkle import Frontier, leaf_hash
-from akazuba.storage.migrations import migrate
-from akazuba.storage.unlocking import StoreKey
+from akazuba.storage.file import BUSY_S, LOCK, locked, opened, ours
+from akazuba.storage.migrations import current, migrate
+from akazuba.storage.unlocking import FILE, StoreKey
 
-FILE, LOCK = "store.sqlite3", "store.lock"
-BUSY_S = 10.0
 MOST_BYTES = 32 * 1024 * 1024
 """Of one entry's body: a case with its pictures."""
+
+MOST_SEARCHED = 200
+"""Characters of a name that is searched."""
+
+ERASE = (
+    "UPDATE patient SET key = NULL, name = NULL, searched = NULL,"
+    " born = '', sex = '', place = '' WHERE id = ?"
+)
 
 Random = Callable[[int], bytes]
 Head = tuple[int, int, str, str, str]
@@ -88,23 +94,32 @@ class Store:
         *,
         read_only: bool = False,
     ) -> None:
-        self._path, self._now_ms, self._random = home / FILE, now_ms, random
-        home.mkdir(parents=True, exist_ok=True)
+        self._path, self._key, self._now_ms, self._random = home / FILE, key, now_ms, random
         self._frontier = self._pending = Frontier()
-        self._lock = None if read_only else _locked(home / LOCK)
+        self._lock = None if read_only else locked(home / LOCK)
         try:
-            self._file = _opened(self._path, key, read_only=read_only)
-            if not read_only:
-                with self._writing():
-                    migrate(self._file, str(self._path))
-            self._frontier = self._read_frontier()
+            self._file = opened(self._path, key.database, read_only=read_only)
+            try:
+                if read_only:
+                    current(self._file, str(self._path))
+                else:
+                    with self._writing():
+                        migrate(self._file, str(self._path))
+                self._frontier = self._read_frontier()
+                if not read_only:
+                    self._erase_again()
+            except BaseException:
+                self._file.close()
+                raise
         except BaseException:
             self._release()
             raise
 
     def close(self) -> None:
-        self._file.close()
-        self._release()
+        try:
+            self._file.close()
+        finally:
+            self._release()
 
     def _release(self) -> None:
         if self._lock:
@@ -120,38 +135,43 @@ class Store:
 
     def admit(self, person: Person, by: str) -> Recorded:
         """A new patient, or changed particulars of a known one."""
-        if not person.name.strip():
-            raise InputError("patient.name", "a name", "none")
+        if not person.id or not person.name.strip():
+            raise InputError("patient", "an id and a name", "none")
         with self._writing():
             known = self._file.execute("SELECT key FROM patient WHERE id = ?", (person.id,)).fetchone()
             if known and known[0] is None:
                 raise InputError("patient", "one that was not erased", person.id)
             key = known[0] if known else self._random(32)
-            row = (
-                person.id,
-                key,
-                person.name,
-                searchable(person.name),
-                person.born,
-                person.sex,
-                person.place,
-            )
+            known_as = (person.name, searchable(person.name), person.born, person.sex, person.place)
+            row = (person.id, key, *known_as)
             self._file.execute("INSERT OR REPLACE INTO patient VALUES (?, ?, ?, ?, ?, ?, ?)", row)
             (recorded,) = self._added([Entry("patient", by, msgspec.json.encode(person), person.id)])
         return recorded
 
     def erase(self, patient: str, by: str, because: str) -> Recorded:
-        """Makes every entry about a patient unreadable for good; they still count in the log."""
+        """Makes every entry about a patient unreadable for good; they still count in the log.
+
+        Raises OutOfTimeError when she is erased but another process that reads keeps the old pages in the
+        write-ahead log: they go when the last process closes the store.
+        """
         with self._writing():
             self._patient_key(patient)
-            row = (
-                "UPDATE patient SET key = NULL, name = NULL, searched = NULL, born = '', sex = '', place = ''"
-            )
-            self._file.execute(f"{row} WHERE id = ?", (patient,))
+            self._file.execute(ERASE, (patient,))
             body = msgspec.json.encode({"patient": patient, "because": because})
             (recorded,) = self._added([Entry("erasure", by, body)])
-        self._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        (busy, _, _) = next(iter(self._rows("PRAGMA wal_checkpoint(TRUNCATE)")))
+        if busy:
+            expected = f"old pages gone within {BUSY_S:g} s"
+            raise OutOfTimeError(f"erasure of {patient}", expected, "a reader; they go when it ends")
         return recorded
+
+    def _erase_again(self) -> None:
+        """An old page of the file that comes back brings no erased patient back."""
+        for entry in list(self.entries(kind="erasure")):
+            patient = msgspec.json.decode(entry.body or b"{}", type=dict[str, str]).get("patient")
+            if self._row("SELECT 1 FROM patient WHERE id = ? AND key IS NOT NULL", (patient,)):
+                with self._writing():
+                    self._file.execute(ERASE, (patient,))
 
     def remember(self, name: str, value: bytes) -> None:
         """A value that is no record (a counter, how far the spool is merged)."""
@@ -164,13 +184,30 @@ class Store:
             self._remember(name, value)
             return self._added(entries)
 
+    def copy_to(self, path: Path, name: str, value: bytes) -> None:
+        """Writes the store as it stands, under the same key, into an empty file, in which the copy remembers
+        a value. Raises ArtefactError when the disk refuses or the copy isn't what was copied.
+        """
+        key = self._key.database
+        try:
+            self._file.execute("VACUUM INTO ?", (str(path),))
+            with closing(opened(path, key, read_only=False)) as copy:
+                copy.execute("INSERT OR REPLACE INTO remembered VALUES (?, ?)", (name, value))
+                damaged = [row[0] for row in copy.execute("PRAGMA cipher_integrity_check")]
+                (entries,) = copy.execute("SELECT COUNT(*) FROM entry").fetchone()
+        except sqlcipher.Error as problem:
+            raise ours(str(path), problem) from problem
+        if damaged or entries != self.size:
+            raise ArtefactError(str(path), f"a sound copy of {self.size} entries", f"{entries}; {damaged}")
+
     def _remember(self, name: str, value: bytes) -> None:
         self._file.execute("INSERT OR REPLACE INTO remembered VALUES (?, ?)", (name, value))
 
     def _added(self, entries: Sequence[Entry]) -> list[Recorded]:
         recorded, nodes, frontier = [], [], self._frontier
         for entry in entries:
-            head = (frontier.size, self._now_ms(), entry.kind, entry.by, entry.patient)
+            kind, by, patient = map(encodable, (entry.kind, entry.by, entry.patient))
+            head = (frontier.size, self._now_ms(), kind, by, patient)
             stored = self._sealed(entry, head)
             self._file.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", (*head, stored))
             frontier, made = frontier.appended(leaf_hash(leaf(head, stored)))
@@ -192,7 +229,7 @@ class Store:
     # --- reading ------------------------------------------------------------------------------------
 
     def recall(self, name: str) -> bytes | None:
-        row = self._file.execute("SELECT value FROM remembered WHERE name = ?", (name,)).fetchone()
+        row = self._row("SELECT value FROM remembered WHERE name = ?", (name,))
         return row[0] if row else None
 
     def entries(
@@ -204,29 +241,31 @@ class Store:
         where = " AND ".join(clause for clause, _ in used)
         query = f"SELECT idx, at_ms, kind, by, patient, stored FROM entry WHERE {where} ORDER BY idx"  # noqa: S608 - our own clauses
         keys: dict[str, bytes | None] = {}
-        for row in self._file.execute(query, tuple(value for _, value in used)):
+        for row in self._rows(query, tuple(value for _, value in used)):
             yield self._opened_entry(row[:5], row[5], keys)
 
     def entry(self, index: int) -> Recorded:
-        found = next(iter(self.entries(first=index)), None)
+        if not 0 <= index < self.size:
+            raise InputError("index", f"an entry of the {self.size}, counted from 0", str(index))
+        found = next(self.entries(first=index), None)
         if found is None or found.index != index:
-            raise InputError("index", f"0 to {self.size - 1}", str(index))
+            raise ArtefactError(f"entry {index}", "what was recorded", "none")
         return found
 
     def search(self, name: str, most: int = 20) -> list[Person]:
         """Patients whose name holds every word given, in any order, whatever its accents and case."""
-        words = searchable(name).split()
+        if len(name) > MOST_SEARCHED:
+            raise InputError("name", f"at most {MOST_SEARCHED} characters", f"{len(name)}")
+        words = searchable(encodable(name)).split()
         if not words:
             return []
         where = " AND ".join("searched LIKE ? ESCAPE '!'" for _ in words)
         marked = [f"%{word.replace('!', '!!').replace('%', '!%').replace('_', '!_')}%" for word in words]
         query = f"SELECT id, name, born, sex, place FROM patient WHERE {where} ORDER BY searched LIMIT ?"  # noqa: S608 - our own clauses
-        return [Person(*row) for row in self._file.execute(query, (*marked, most))]
+        return [Person(*row) for row in self._rows(query, (*marked, most))]
 
     def person(self, patient: str) -> Person:
-        row = self._file.execute(
-            "SELECT id, name, born, sex, place FROM patient WHERE id = ?", (patient,)
-        ).fetchone()
+        row = self._row("SELECT id, name, born, sex, place FROM patient WHERE id = ?", (patient,))
         if row is None or row[1] is None:
             raise InputError("patient", "one of this store", f"{patient}, which is unknown or erased")
         return Person(*row)
@@ -236,7 +275,7 @@ class Store:
         if not patient:
             return _recorded(head, stored)
         if patient not in keys:
-            row = self._file.execute("SELECT key FROM patient WHERE id = ?", (patient,)).fetchone()
+            row = self._row("SELECT key FROM patient WHERE id = ?", (patient,))
             keys[patient] = row[0] if row else None
         key = keys[patient]
         if key is None:
@@ -248,7 +287,7 @@ class Store:
         return _recorded(head, body)
 
     def _patient_key(self, patient: str) -> bytes:
-        row = self._file.execute("SELECT key FROM patient WHERE id = ?", (patient,)).fetchone()
+        row = self._row("SELECT key FROM patient WHERE id = ?", (patient,))
         if row is None or row[0] is None:
             raise InputError("patient", "one of this store", f"{patient}, which is unknown or erased")
         return bytes(row[0])
@@ -265,9 +304,7 @@ class Store:
 
     def node(self, level: int, index: int) -> bytes:
         """A perfect subtree's hash; level 0: the leaf of an entry."""
-        row = self._file.execute(
-            "SELECT hash FROM node WHERE level = ? AND idx = ?", (level, index)
-        ).fetchone()
+        row = self._row("SELECT hash FROM node WHERE level = ? AND idx = ?", (level, index))
         if row is None:
             raise ArtefactError(str(self._path), f"node {index} of level {level}", "none")
         return bytes(row[0])
@@ -275,12 +312,33 @@ class Store:
     def leaves(self, first: int = 0) -> Iterator[tuple[int, bytes]]:
         """Each entry's leaf, hashed anew from what is stored."""
         query = "SELECT idx, at_ms, kind, by, patient, stored FROM entry WHERE idx >= ? ORDER BY idx"
-        for row in self._file.execute(query, (first,)):
+        for row in self._rows(query, (first,)):
             yield row[0], leaf_hash(leaf(row[:5], row[5]))
 
+    def damaged(self) -> list[str]:
+        """What is wrong beyond the leaves: pages whose HMAC does not hold, an index that an old page which
+        came back has made miss entries, patients whose particulars aren't those that were recorded last.
+        """
+        wrong = [str(row[0]) for row in self._rows("PRAGMA cipher_integrity_check")]
+        wrong += [str(row[0]) for row in self._rows("PRAGMA integrity_check") if row[0] != "ok"]
+        last = {entry.patient: entry.body for entry in self.entries(kind="patient") if entry.body}
+        rows = self._rows("SELECT id, name, born, sex, place FROM patient WHERE key IS NOT NULL")
+        known = {row[0]: msgspec.json.encode(Person(*row)) for row in rows}
+        odd = sorted(id_ for id_ in last.keys() | known.keys() if last.get(id_) != known.get(id_))
+        return wrong + [f"patient {id_}: other particulars than were recorded" for id_ in odd]
+
     def _read_frontier(self) -> Frontier:
-        row = self._file.execute("SELECT COALESCE(MAX(idx), -1) + 1 FROM entry").fetchone()
-        return Frontier.of(int(row[0]), self.node)
+        row = self._row("SELECT COALESCE(MAX(idx), -1) + 1 FROM entry")
+        return Frontier.of(int(row[0]) if row else 0, self.node)
+
+    def _rows(self, query: str, values: Sequence[object] = ()) -> Iterator[Any]:
+        try:
+            yield from self._file.execute(query, values)
+        except sqlcipher.Error as problem:
+            raise ours(str(self._path), problem) from problem
+
+    def _row(self, query: str, values: Sequence[object] = ()) -> Any:
+        return next(iter(list(self._rows(query, values))), None)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -295,7 +353,7 @@ class Store:
                 if self._file.in_transaction:
                     self._file.execute("ROLLBACK")
         except sqlcipher.Error as problem:
-            raise _ours(str(self._path), problem) from problem
+            raise ours(str(self._path), problem) from problem
 
 
 def _recorded(head: Head, body: bytes | None) -> Recorded:
@@ -314,46 +372,7 @@ def searchable(name: str) -> str:
     >>> searchable("  Uwimána  Chantal ")
     'uwimana chantal'
     """
-    plain = unicodedata.normalize("NFKD", name.casefold())
+    plain = name.replace("\0", " ")
+    for _ in range(2):  # what a compatible form hides has a case too (Unicode 3.13, D146)
+        plain = unicodedata.normalize("NFKD", plain.casefold())
     return " ".join("".join(c for c in plain if not unicodedata.combining(c)).split())
-
-
-def _opened(path: Path, key: StoreKey, *, read_only: bool) -> Any:
-    try:
-        if not read_only:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        mode = "ro" if read_only else "rw"
-        file = sqlcipher.connect(f"file:{path}?mode={mode}", isolation_level=None, timeout=BUSY_S, uri=True)
-        try:
-            file.execute(f"PRAGMA key = \"x'{key.database.hex()}'\"")
-            file.execute("SELECT COUNT(*) FROM sqlite_master").fetchone()
-            file.execute("PRAGMA foreign_keys = ON")
-            if not read_only:
-                file.execute("PRAGMA journal_mode = WAL")
-                file.execute("PRAGMA synchronous = FULL")
-                file.execute("PRAGMA secure_delete = ON")
-        except BaseException:
-            file.close()
-            raise
-    except (OSError, sqlcipher.Error) as problem:
-        raise _ours(str(path), problem) from problem
-    return file
-
-
-def _locked(path: Path) -> IO[str]:
-    file = path.open("a+", encoding="ascii")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as problem:
-        file.close()
-        raise InputError("store", "no other process that writes to it", "one that does") from problem
-    return file
-
-
-def _ours(item: str, problem: Exception) -> ArtefactError | OutOfTimeError:
-    text = why_not_opened(problem) if isinstance(problem, OSError) else str(problem)
-    if "locked" in text:
-        return OutOfTimeError(item, f"the store within {BUSY_S:g} s", text)
-    if "full" in text:
-        return ArtefactError(item, "room on the disk; nothing that was acknowledged is lost", text)
-    return ArtefactError(item, "this box's store, under its key", text)

@@ -27,7 +27,8 @@ from msgspec import Meta
 from akazuba.durable import write_durably
 from akazuba.errors import ArtefactError, InputError, why_not_opened
 
-KEY_FILE, DEVICE_FILE = "store.key.json", "device.secret"
+FILE, KEY_FILE, DEVICE_FILE = "store.sqlite3", "store.key.json", "device.secret"
+DEVICE_BYTES = 32
 PASSPHRASE_LEAST = 10
 Random = Callable[[int], bytes]
 
@@ -72,15 +73,18 @@ class StoreKey:
 
 def set_up(home: Path, passphrase: str, random: Random = os.urandom, cost: Cost | None = None) -> StoreKey:
     """Makes the key of a new store. Raises InputError when there is one or the passphrase is too short."""
-    if (home / KEY_FILE).exists():
-        raise InputError("store", "a home without one", f"{home / KEY_FILE}")
-    _long_enough(passphrase)
-    device = home / DEVICE_FILE
-    if not device.exists():
-        write_durably(device, random(32))
+    refuse_second(home)
+    long_enough(passphrase)
     key = StoreKey(random(32))
-    _wrap(home, key, passphrase, random, cost or Cost())
+    wrap(home, key, passphrase, random, cost or Cost())
     return key
+
+
+def refuse_second(home: Path) -> None:
+    """A second key would make the first one's records unreadable. Raises InputError."""
+    for name in (KEY_FILE, FILE):
+        if (home / name).exists():
+            raise InputError("store", "a home without one", f"{home / name}")
 
 
 def unlocked(home: Path, passphrase: str) -> StoreKey:
@@ -95,10 +99,10 @@ def unlocked(home: Path, passphrase: str) -> StoreKey:
 
 
 def change_passphrase(home: Path, old: str, new: str, random: Random = os.urandom) -> None:
-    """The same key under a new passphrase; the old one opens nothing any more."""
+    """The same key under a new passphrase. The old one opens nothing but an old copy of the key file."""
     key = unlocked(home, old)
-    _long_enough(new)
-    _wrap(home, key, new, random, key_file(home).cost)
+    long_enough(new)
+    wrap(home, key, new, random, key_file(home).cost)
 
 
 def key_file(home: Path) -> KeyFile:
@@ -111,29 +115,45 @@ def key_file(home: Path) -> KeyFile:
         raise ArtefactError(str(path), "the store's key file", why_not_opened(problem)) from problem
 
 
-def _wrap(home: Path, key: StoreKey, passphrase: str, random: Random, cost: Cost) -> None:
+def wrap(home: Path, key: StoreKey, passphrase: str, random: Random, cost: Cost) -> None:
+    """Puts the key under a passphrase and this device's secret, which is made if there is none.
+
+    Raises ArtefactError when the disk refuses; what stood there before then still opens the store.
+    """
     kem, dh = key.spool
     public = kem.public_key().public_bytes_raw() + dh.public_key().public_bytes_raw()
     file = KeyFile(1, random(16), cost, random(12), bytes(48), public)
-    wrapped = AESGCM(_kek(home, passphrase, file)).encrypt(file.nonce, key.secret, _bound(file))
-    write_durably(home / KEY_FILE, msgspec.json.encode(msgspec.structs.replace(file, wrapped=wrapped)))
+    try:
+        if not (home / DEVICE_FILE).exists():
+            write_durably(home / DEVICE_FILE, random(DEVICE_BYTES))
+        wrapped = AESGCM(_kek(home, passphrase, file)).encrypt(file.nonce, key.secret, _bound(file))
+        write_durably(home / KEY_FILE, msgspec.json.encode(msgspec.structs.replace(file, wrapped=wrapped)))
+    except OSError as problem:
+        expected = "room for the store's key file"
+        raise ArtefactError(str(home / KEY_FILE), expected, why_not_opened(problem)) from problem
+
+
+def stretched(passphrase: str, salt: bytes, cost: Cost) -> bytes:
+    """32 bytes by Argon2id (RFC 9106). Raises ArtefactError for a cost that it does not know."""
+    try:
+        argon = Argon2id(
+            salt=salt, length=32, iterations=cost.passes, lanes=cost.lanes, memory_cost=cost.memory_kib
+        )
+    except ValueError as problem:
+        raise ArtefactError("key file, cost", "one that Argon2id takes", str(problem)) from problem
+    return argon.derive(passphrase.encode("utf-8", "surrogatepass"))
 
 
 def _kek(home: Path, passphrase: str, file: KeyFile) -> bytes:
+    path = home / DEVICE_FILE
     try:
-        device = (home / DEVICE_FILE).read_bytes()
+        device = path.read_bytes()
     except OSError as problem:
-        raise ArtefactError(
-            str(home / DEVICE_FILE), "this device's secret", why_not_opened(problem)
-        ) from problem
-    stretched = Argon2id(
-        salt=file.salt,
-        length=32,
-        iterations=file.cost.passes,
-        lanes=file.cost.lanes,
-        memory_cost=file.cost.memory_kib,
-    ).derive(passphrase.encode("utf-8", "surrogatepass"))
-    return HKDF(SHA256(), 32, file.salt, b"akazuba store key v1").derive(device + stretched)
+        raise ArtefactError(str(path), "this device's secret", why_not_opened(problem)) from problem
+    if len(device) != DEVICE_BYTES:
+        raise ArtefactError(str(path), f"this device's secret, {DEVICE_BYTES} bytes", f"{len(device)} bytes")
+    together = device + stretched(passphrase, file.salt, file.cost)
+    return HKDF(SHA256(), 32, file.salt, b"akazuba store key v1").derive(together)
 
 
 def _bound(file: KeyFile) -> bytes:
@@ -141,6 +161,6 @@ def _bound(file: KeyFile) -> bytes:
     return msgspec.json.encode((file.version, file.cost, file.spool))
 
 
-def _long_enough(passphrase: str) -> None:
-    if len(passphrase) < PASSPHRASE_LEAST:
-        raise InputError("passphrase", f"{PASSPHRASE_LEAST} characters or more", str(len(passphrase)))
+def long_enough(passphrase: str, least: int = PASSPHRASE_LEAST) -> None:
+    if len(passphrase) < least:
+        raise InputError("passphrase", f"{least} characters or more", str(len(passphrase)))

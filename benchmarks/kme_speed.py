@@ -52,15 +52,18 @@ def keys_per_s(seconds: float) -> dict[str, float]:
 def _measured(
     master: KmeClient, slave: KmeClient, number: int, seconds: float, folder: Path, sites: list[Site]
 ) -> tuple[float, list[float]]:
-    """Keys a second, and the seconds of each round. Filling the pool is not counted."""
+    """Keys a second, and the seconds of each round. Filling the pool is not counted. Both ends ask in turn,
+    because each draws from its own half.
+    """
     waits = list[float]()
+    ends = ((master, "sae-1"), (slave, "sae-2"))
     while sum(waits) < seconds:
-        if master.status("sae-2").stored_key_count < 4 * BATCH:
+        if min(a.status(name).stored_key_count for (a, _), (_, name) in (ends, ends[::-1])) < 4 * BATCH:
             feed(folder, sites, 4, 500_000)
-        for _ in range(3):
+        for (asks, own), (fetches, other) in (ends, ends[::-1], ends, ends[::-1]):
             started = time.perf_counter()
-            keys = master.enc_keys("sae-2", number, BITS)
-            same = slave.dec_keys("sae-1", [key.key_id for key in keys])
+            keys = asks.enc_keys(other, number, BITS)
+            same = fetches.dec_keys(own, [key.key_id for key in keys])
             waits.append(time.perf_counter() - started)
             if same != keys:
                 raise AssertionError("the two ends gave different keys")

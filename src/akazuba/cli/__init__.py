@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from akazuba import __version__
+from akazuba.cli.audit import audit
 from akazuba.cli.guideline import guideline
 from akazuba.cli.knowledge import knowledge
 from akazuba.cli.mcp import mcp
@@ -41,7 +42,9 @@ from akazuba.cli.shared import (
     guarded,
     show,
 )
+from akazuba.cli.store import store
 from akazuba.cli.urgency import growth, triage
+from akazuba.cli.users import users
 from akazuba.cli.waiting import queue
 from akazuba.cli.words import ask, leading, opened_sources, wording
 from akazuba.errors import InputError, why_not_opened
@@ -304,6 +307,9 @@ main.add_command(mcp)
 main.add_command(privacy)
 main.add_command(qkd)
 main.add_command(rank)
+main.add_command(store)
+main.add_command(audit)
+main.add_command(users)
 main.add_command(triage)
 main.add_command(growth)
 main.add_command(queue)

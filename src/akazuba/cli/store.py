@@ -59,7 +59,10 @@ def _opened(home: Path, key: StoreKey, *, read_only: bool = False) -> Iterator[S
                 f" {merged.misplaced} misplaced: see `akazuba audit show`",
                 err=True,
             )
+        first = store.size
         keep(home, store, now_s)
+        if next(store.entries(kind="log-put-back", first=first), None):
+            click.echo("the store lacks entries that it had: see `akazuba audit verify`", err=True)
         try:
             yield store
         finally:

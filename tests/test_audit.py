@@ -151,7 +151,15 @@ def test_cosignatures_of_witnesses_are_counted(store: Store, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    "change", ["stored = x'00'", "at_ms = at_ms + 1", "kind = 'note'", "by = 'nobody'", "patient = ''"]
+    "change",
+    [
+        "stored = x'00'",
+        "at_ms = at_ms + 1",
+        "kind = 'note'",
+        "by = 'nobody'",
+        "patient = ''",
+        "stored = 'a text'",
+    ],
 )
 def test_an_altered_entry_is_named(home: Path, key: StoreKey, store: Store, change: str) -> None:
     anchor = checkpoint(store, BOX, ORIGIN, NOW)

@@ -25,6 +25,7 @@ import click
 from akazuba import __version__
 from akazuba.cli.audit import audit
 from akazuba.cli.guideline import guideline
+from akazuba.cli.incident import incident
 from akazuba.cli.knowledge import knowledge
 from akazuba.cli.mcp import mcp
 from akazuba.cli.models import EXAMPLES, model
@@ -310,6 +311,7 @@ main.add_command(rank)
 main.add_command(store)
 main.add_command(audit)
 main.add_command(users)
+main.add_command(incident)
 main.add_command(triage)
 main.add_command(growth)
 main.add_command(queue)

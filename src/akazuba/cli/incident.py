@@ -99,6 +99,8 @@ def attribute(name: str, as_json: bool, html: Path | None) -> None:
     from akazuba.report import harmless
 
     with errors_shown():
+        if html is not None and (html.is_dir() or not html.parent.is_dir()):
+            raise InputError("--html", "a file in a folder that is there", str(html))
         with opened_store() as store:
             attribution = _attributed(store, name)
         if html is not None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -19,7 +18,7 @@ from akazuba.governance.audit import Findings, Verdict, Walk, compared, read_anc
 from akazuba.governance.checkpoint import MAX_NOTE_BYTES, Verifier, opened, read_checkpoint, read_note
 from akazuba.governance.witness import MAX_PROOF, Hash, cosignatures
 from akazuba.merkle import MAX_SIZE, inclusion_proof, leaf_hash, verify_inclusion
-from akazuba.storage.store import Head, Store
+from akazuba.storage.store import Head, Store, stored_hash
 
 Index = Annotated[int, Meta(ge=0, le=MAX_SIZE)]
 LINE_BYTES = MAX_NOTE_BYTES * 2
@@ -90,7 +89,7 @@ def heads(store: Store, first: int = 0) -> Iterator[tuple[Head, bytes]]:
     """Each entry's head and the SHA-256 of its stored bytes; nothing is decrypted."""
     query = "SELECT idx, at_ms, kind, by, patient, stored FROM entry WHERE idx >= ? ORDER BY idx"
     for row in store._rows(query, (first,)):
-        yield row[:5], sha256(row[5]).digest()
+        yield row[:5], stored_hash(row[5])
 
 
 def leaf_of(head: Head, stored: bytes) -> bytes:

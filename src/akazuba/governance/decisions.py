@@ -22,6 +22,7 @@ from akazuba.governance.responsibility import (
     Document,
     Keys,
     Name,
+    NamedDigest,
     Sealed,
     believing,
     held,
@@ -44,11 +45,11 @@ class Versions(Document, frozen=True):
     files: as `installed_digests` gave them then. overlays: local rules by name, with SHA-256 of each file.
     """
 
-    release: Digest | Literal[""] = ""
-    configuration: Digest | Literal[""] = ""
+    release: NamedDigest = ""
+    configuration: NamedDigest = ""
     files: Mapping[Name, Digest] = {}
     overlays: Mapping[Name, Digest] = {}
-    formulary: Digest | Literal[""] = ""
+    formulary: NamedDigest = ""
 
 
 UNKNOWN = Versions()
@@ -188,11 +189,12 @@ def record_consultation(
     if provenance is not UNSET:
         known = msgspec.structs.replace(provenance, audit_index=assessment_at)
         assessment = msgspec.structs.replace(assessment, provenance=known)
-    basis = Basis(assessment_at, case_at, ran, at, source_at)
+    basis = msgspec.json.encode(Basis(assessment_at, case_at, ran, at, source_at))
+    _given(basis, "basis", Basis)
     entries += [
         Entry("case", by, case_bytes, patient),
         Entry("assessment", "box", msgspec.json.encode(assessment), patient),
-        Entry("basis", "box", msgspec.json.encode(basis), patient),
+        Entry("basis", "box", basis, patient),
     ]
     recorded = store.add(*entries)
     return recorded[-3], recorded[-2]

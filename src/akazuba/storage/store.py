@@ -363,7 +363,13 @@ def _recorded(head: Head, body: bytes | None) -> Recorded:
 
 def leaf(head: Head, stored: bytes) -> bytes:
     """What a leaf is the hash of: an entry's index, time, kind, author, patient and stored bytes' hash."""
-    return msgspec.msgpack.encode(("akazuba leaf v1", *head, hashlib.sha256(stored).digest()))
+    return msgspec.msgpack.encode(("akazuba leaf v1", *head, stored_hash(stored)))
+
+
+def stored_hash(stored: object) -> bytes:
+    """SHA-256. A column that is no bytes any more was altered: it hashes to something else, and that shows."""
+    data = stored if isinstance(stored, bytes) else repr(("altered", stored)).encode()
+    return hashlib.sha256(data).digest()
 
 
 def searchable(name: str) -> str:

@@ -367,7 +367,7 @@ def leaf(head: Head, stored: bytes) -> bytes:
 
 
 def stored_hash(stored: object) -> bytes:
-    """SHA-256. A column that is no bytes any more was altered: it hashes to something else, and that shows."""
+    """SHA-256. A column that is no bytes any more was altered: it hashes to something else."""
     data = stored if isinstance(stored, bytes) else repr(("altered", stored)).encode()
     return hashlib.sha256(data).digest()
 

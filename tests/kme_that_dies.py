@@ -18,7 +18,7 @@ from akazuba.privacy.qkd.kme_server import start, telling
 from akazuba.privacy.qkd.requests import Answer
 from akazuba.privacy.qkd.store import Store
 
-POINT = sys.argv[2]
+POINT = sys.argv[2] if __name__ == "__main__" else ""
 
 
 def reached(point: str) -> None:

@@ -286,6 +286,25 @@ def test_only_the_peer_and_the_link_are_heard_on_their_paths(pair: Pair) -> None
     assert a.kme.answer(Request("POST", "/peer/v1/elsewhere"), "kme-b").status == 404
 
 
+def test_one_way_use_never_fills_the_pool(tmp_path: Path) -> None:
+    """Only sae-1 asks: the half that kme-b would draw from makes room."""
+    with ExitStack() as stack:
+        ends = make_pair(tmp_path, Limits(max_key_count=300))
+        for end in ends:
+            stack.callback(lambda end=end: end.store.close())
+        a, b = ends
+        seen = set[bytes]()
+        for number in range(12):
+            for end in ends:
+                assert end.link(block(number)).status == 200, number
+            while a.stored() >= 20:
+                given = keys(a.enc(number=20))
+                assert keys(b.dec(given)) == given
+                seen |= set(given.values())
+        assert len(seen) > 2 * 300, "more keys than the pool ever holds"
+        assert keys(a.dec(keys(b.enc("sae-2", "sae-1")), "sae-1", "sae-2"))
+
+
 def test_a_full_pool_takes_no_more(tmp_path: Path) -> None:
     a, b = make_pair(tmp_path, Limits(max_key_count=100))
     assert a.link(block(0)).status == 200

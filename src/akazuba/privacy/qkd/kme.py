@@ -250,7 +250,7 @@ class Kme:
     def _take_block(self, block: Block) -> Next:
         limits = self._site.limits
         room = 2 * limits.max_key_count * (limits.key_size // 8)
-        if self._store.held_bytes() + len(block.bits) > room:
+        if not self._store.make_room(len(block.bits), room):
             raise RefusedError(503, "the pool is full")
         try:
             self._store.add(block)

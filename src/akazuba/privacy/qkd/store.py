@@ -144,6 +144,20 @@ class Store:
         with self._writing() as file:
             pool.agree(file, (), blocks)
 
+    def make_room(self, wanted: int, room: int) -> bool:
+        """Throws away what is left of blocks of which one half is used up, the oldest first, until so many
+        bytes fit; False when they do not. Where only one end asks, the other half would fill the pool.
+        """
+        with self._writing() as file:
+            halves = "SELECT block, SUM(LENGTH(bits)) FROM part GROUP BY block HAVING COUNT(DISTINCT own) = 1"
+            held = file.execute("SELECT COALESCE(SUM(LENGTH(bits)), 0) FROM part").fetchone()[0]
+            for number, size in file.execute(f"{halves} ORDER BY block").fetchall():
+                if held + wanted <= room:
+                    break
+                pool.agree(file, (), [number])
+                held -= size
+        return bool(held + wanted <= room)
+
     def draw(self, master: str, slaves: Sequence[str], number: int, size: int) -> Drawn:
         """Durably takes `number` keys of `size` bytes out of our own parts: used, whatever happens next.
 

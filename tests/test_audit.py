@@ -33,7 +33,6 @@ from akazuba.governance.audit_proofs import (
     check,
     check_exported,
     exported,
-    heads,
     is_exported_log,
     leaf_of,
     prove,
@@ -445,7 +444,7 @@ def test_a_proof_holds_by_an_older_checkpoint(store: Store) -> None:
 
 
 def test_the_leaf_of_a_proof_is_the_leaf_of_the_store(store: Store) -> None:
-    hashed = [leaf_of(head, stored) for head, stored in heads(store)]
+    hashed = [leaf_of(head, stored) for head, stored in store.heads()]
     assert hashed == [leaf for _, leaf in store.leaves()]
 
 

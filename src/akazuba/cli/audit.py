@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from akazuba.cli.shared import FAILED, errors_shown, show
+from akazuba.cli.shared import FAILED, errors_shown, file_lines, show
 from akazuba.cli.store_patients import AS, JSON
-from akazuba.errors import ArtefactError, InputError, UntrustedError, why_not_opened
+from akazuba.errors import ArtefactError, InputError, UntrustedError
 
 if TYPE_CHECKING:
     from akazuba.governance.audit import Verdict
@@ -93,13 +93,12 @@ def show_entry(index: int, head: bool, heatmaps: Path | None, who: str | None, a
     """
     from akazuba.cli.audit_page import entry_facts, entry_page, redrawn
     from akazuba.cli.store import acting, now_ms, opened_store
-    from akazuba.governance.audit_proofs import heads
     from akazuba.governance.audit_reads import record_reads
 
     with errors_shown(), opened_store() as opened:
         if index >= opened.size:
             raise InputError("index", f"an entry of the {opened.size}, counted from 0", str(index))
-        found, stored = next(heads(opened, index))
+        found, stored = next(opened.heads(index))
         patient = "" if head else found[4]
         by = acting(opened, who, "see-patients" if patient else "read-log")
         entry = None if head else opened.entry(index)
@@ -200,15 +199,15 @@ def check(proof: Path, keys: tuple[Path, ...], witnesses: tuple[Path, ...], as_j
     Example: akazuba audit check entry-812.json --key log.key.json
     """
     from akazuba.cli.store import moment, read_file
+    from akazuba.governance.audit_proofs import LINE_BYTES, check_exported, is_exported_log
     from akazuba.governance.audit_proofs import check as proved
-    from akazuba.governance.audit_proofs import check_exported, is_exported_log
     from akazuba.report import one_line
 
     with errors_shown():
         known, seers = _keys(keys), _keys(witnesses)
         if not known:
             raise InputError("--key", "the log's key file, which came on another way", "none")
-        with _untrusted_shown(), _lines(proof) as lines:
+        with _untrusted_shown(), file_lines(proof, LINE_BYTES, "a proof or an exported log") as lines:
             start = next(lines, b"")
             if is_exported_log(start):
                 judged = check_exported(_with(start, lines), known, seers)
@@ -297,18 +296,6 @@ def _untrusted_shown() -> Iterator[None]:
     except UntrustedError as error:
         click.echo(f"error: {one_line(str(error))}", err=True)
         sys.exit(FAILED)
-
-
-@contextmanager
-def _lines(path: Path) -> Iterator[Iterator[bytes]]:
-    """None longer in memory than one byte over what a line may be."""
-    from akazuba.governance.audit_proofs import LINE_BYTES
-
-    try:
-        with path.open("rb") as file:
-            yield iter(lambda: file.readline(LINE_BYTES + 1), b"")
-    except OSError as problem:
-        raise InputError(str(path), "a proof or an exported log", why_not_opened(problem)) from problem
 
 
 def _with(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from akazuba.cli.shared import FAILED, errors_shown, show
+from akazuba.cli.shared import FAILED, errors_shown, file_lines, show
 from akazuba.errors import BudgetError, InputError, OutOfTimeError, why_not_opened
 
 if TYPE_CHECKING:
@@ -90,12 +90,19 @@ def statistics(
     --epsilon 0.1
     """
     from akazuba.privacy.ledger import UNPROTECTED
-    from akazuba.privacy.statistics import Request, read_conditions, read_epsilon, read_visits, release
+    from akazuba.privacy.statistics import (
+        LINE_BYTES,
+        Request,
+        read_conditions,
+        read_epsilon,
+        read_visits,
+        release,
+    )
 
     with _failures_shown():
         listed = read_conditions(_text(conditions), str(conditions))
         request = Request(start.date(), end.date(), listed, read_epsilon(epsilon), contributions)
-        with _opened() as ledger, _lines(rows) as lines:
+        with _opened() as ledger, file_lines(rows, LINE_BYTES, "a file of rows") as lines:
             now = datetime.fromtimestamp(time.time(), UTC)
             released = release(ledger, request, read_visits(lines, str(rows)), now.date())
             _tell_the_operator(released)
@@ -166,18 +173,6 @@ def _text(path: Path) -> str:
             return file.read(CONDITIONS_BYTES).decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as problem:
         raise InputError(str(path), "a file of conditions in UTF-8", why_not_opened(problem)) from problem
-
-
-@contextmanager
-def _lines(path: Path) -> Iterator[Iterator[bytes]]:
-    """The lines of a file, none longer in memory than one byte over what a row may be."""
-    from akazuba.privacy.statistics import LINE_BYTES
-
-    try:
-        with path.open("rb") as file:
-            yield iter(lambda: file.readline(LINE_BYTES + 1), b"")
-    except OSError as problem:
-        raise InputError(str(path), "a file of rows", why_not_opened(problem)) from problem
 
 
 def _tell_the_operator(released: Released) -> None:

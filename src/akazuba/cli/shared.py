@@ -7,11 +7,12 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn, Protocol, TypeVar
 
 import click
 
-from akazuba.errors import AkazubaError, why_not_opened
+from akazuba.errors import AkazubaError, InputError, why_not_opened
 
 FAILED, UNUSABLE = 1, 2
 """Exit codes besides 0."""
@@ -51,6 +52,16 @@ def errors_shown() -> Iterator[None]:
     except AkazubaError as error:
         click.echo(f"error: {one_line(str(error))}", err=True)
         sys.exit(UNUSABLE)
+
+
+@contextmanager
+def file_lines(path: Path, longest: int, what: str) -> Iterator[Iterator[bytes]]:
+    """The lines of a file, none longer in memory than one byte over `longest`. what: the file should be."""
+    try:
+        with path.open("rb") as file:
+            yield iter(lambda: file.readline(longest + 1), b"")
+    except OSError as problem:
+        raise InputError(str(path), what, why_not_opened(problem)) from problem
 
 
 class Answer(Protocol):

@@ -18,7 +18,7 @@ from akazuba.governance.audit import Findings, Verdict, Walk, compared, read_anc
 from akazuba.governance.checkpoint import MAX_NOTE_BYTES, Verifier, opened, read_checkpoint, read_note
 from akazuba.governance.witness import MAX_PROOF, Hash, cosignatures
 from akazuba.merkle import MAX_SIZE, inclusion_proof, leaf_hash, verify_inclusion
-from akazuba.storage.store import Head, Store, stored_hash
+from akazuba.storage.store import Head, Store, leaf_from
 
 Index = Annotated[int, Meta(ge=0, le=MAX_SIZE)]
 LINE_BYTES = MAX_NOTE_BYTES * 2
@@ -65,7 +65,7 @@ def prove(store: Store, index: int, note: str) -> Proof:
     if not 0 <= index < stand.size <= store.size:
         expected = f"an entry that the checkpoint counts, 0 to {min(stand.size, store.size) - 1}"
         raise InputError("index", expected, str(index))
-    head, stored = next(heads(store, index))
+    head, stored = next(store.heads(index))
     path = inclusion_proof(index, stand.size, store.node)
     return Proof(1, *head, stored, tuple(path), note)
 
@@ -85,19 +85,12 @@ def check(data: bytes, verifiers: Sequence[Verifier], witnesses: Sequence[Verifi
     return Proved(proof.head, proof.stored, stand.origin, stand.size, stand.stated("time"), cosigned)
 
 
-def heads(store: Store, first: int = 0) -> Iterator[tuple[Head, bytes]]:
-    """Each entry's head and the SHA-256 of its stored bytes; nothing is decrypted."""
-    query = "SELECT idx, at_ms, kind, by, patient, stored FROM entry WHERE idx >= ? ORDER BY idx"
-    for row in store._rows(query, (first,)):
-        yield row[:5], stored_hash(row[5])
-
-
 def leaf_of(head: Head, stored: bytes) -> bytes:
     """The leaf's hash. stored: SHA-256 of the stored bytes; from those themselves it is `storage.store.leaf`.
 
     RFC 9162, 2.1.1.
     """
-    return leaf_hash(msgspec.msgpack.encode(("akazuba leaf v1", *head, stored)))
+    return leaf_hash(leaf_from(head, stored))
 
 
 # --- the whole log ------------------------------------------------------------------------------------
@@ -133,7 +126,7 @@ def exported(store: Store, notes: Sequence[str]) -> Iterator[bytes]:
     """The log as lines of JSON, without what the entries say. notes: its checkpoints."""
     size = store.size
     yield msgspec.json.encode(Opening(_EXPORTED, 1, size)) + b"\n"
-    for head, stored in heads(store):
+    for head, stored in store.heads():
         if head[0] >= size:
             break
         yield msgspec.json.encode(Line(*head, stored.hex(), store.node(0, head[0]).hex())) + b"\n"

@@ -8,6 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from akazuba.errors import ArtefactError, InputError, encodable
+from akazuba.governance.audit_reads import record_reads
 from akazuba.governance.users import acting, refused
 from akazuba.storage.store import Entry, Recorded, Store
 
@@ -49,18 +50,10 @@ def shown_break_glass(store: Store, by: str) -> list[Broken]:
     """As a supervisor may see them: that she reads of these patients is recorded first. Raises InputError."""
     acting(store, by, "acknowledge-glass")
     waiting = unacknowledged_break_glass(store)
-    store.add(
-        *(
-            Entry(
-                "read",
-                by,
-                msgspec.json.encode({"what": "break-glass", "index": broken.index}),
-                broken.patient,
-            )
-            for broken in waiting
-            if broken.reason is not None
-        )
-    )
+    there = [broken for broken in waiting if broken.reason is not None]
+    entries = ", ".join(str(broken.index) for broken in there)
+    patients = [broken.patient for broken in there]
+    record_reads(store, patients, by, "broken glass looked into", f"entries {entries}")
     return waiting
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from akazuba.errors import AkazubaError, ArtefactError, InputError
-from akazuba.governance.audit_proofs import heads, leaf_of
+from akazuba.governance.audit_proofs import leaf_of
 from akazuba.governance.checkpoint import Checkpoint, Verifier, opened
 from akazuba.governance.course import Acknowledged, Alarm, Correction, Duty, Happened, happened
 from akazuba.governance.decisions import (
@@ -118,7 +118,7 @@ def dossier(
     log's.
     """
     anchor = opened(note, verifiers)[0] if note else None
-    found = {head[0]: (head, stored_hash) for head, stored_hash in heads(store)}
+    found = {head[0]: (head, stored_hash) for head, stored_hash in store.heads()}
     if assessment not in found or found[assessment][0][2] != "assessment":
         kind = found[assessment][0][2] if assessment in found else "none"
         raise InputError(f"entry {assessment}", "an assessment", f"`{kind}`")

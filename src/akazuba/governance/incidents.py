@@ -12,7 +12,6 @@ from typing import Annotated
 from msgspec import Meta
 
 from akazuba.errors import ArtefactError, InputError
-from akazuba.governance.audit_proofs import heads
 from akazuba.governance.decisions import Index, assessment_at, put, stored
 from akazuba.governance.incident_care import alarm_step, decision_step
 from akazuba.governance.incident_causes import again, defect_step, input_step, output_step
@@ -141,7 +140,7 @@ def named(store: Store, name: str) -> tuple[int, int | None, str]:
     if not (name.isascii() and name.isdigit() and len(name) < 16):
         return named(store, str(_assessment_of(store, name)))
     index = int(name)
-    head = next(heads(store, index), None)
+    head = next(store.heads(index), None)
     kind = head[0][2] if head and head[0][0] == index else "none"
     if kind == "incident":
         said = stored(store.entry(index), Incident)

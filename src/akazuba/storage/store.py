@@ -309,11 +309,16 @@ class Store:
             raise ArtefactError(str(self._path), f"node {index} of level {level}", "none")
         return bytes(row[0])
 
-    def leaves(self, first: int = 0) -> Iterator[tuple[int, bytes]]:
-        """Each entry's leaf, hashed anew from what is stored."""
+    def heads(self, first: int = 0) -> Iterator[tuple[Head, bytes]]:
+        """Each entry's head and the SHA-256 of its stored bytes; nothing is decrypted."""
         query = "SELECT idx, at_ms, kind, by, patient, stored FROM entry WHERE idx >= ? ORDER BY idx"
         for row in self._rows(query, (first,)):
-            yield row[0], leaf_hash(leaf(row[:5], row[5]))
+            yield row[:5], stored_hash(row[5])
+
+    def leaves(self, first: int = 0) -> Iterator[tuple[int, bytes]]:
+        """Each entry's leaf, hashed anew from what is stored."""
+        for head, stored in self.heads(first):
+            yield head[0], leaf_hash(leaf_from(head, stored))
 
     def damaged(self) -> list[str]:
         """What is wrong beyond the leaves: pages whose HMAC does not hold, an index that an old page which
@@ -363,7 +368,12 @@ def _recorded(head: Head, body: bytes | None) -> Recorded:
 
 def leaf(head: Head, stored: bytes) -> bytes:
     """What a leaf is the hash of: an entry's index, time, kind, author, patient and stored bytes' hash."""
-    return msgspec.msgpack.encode(("akazuba leaf v1", *head, stored_hash(stored)))
+    return leaf_from(head, stored_hash(stored))
+
+
+def leaf_from(head: Head, stored: bytes) -> bytes:
+    """The same from `stored_hash`, for whoever has no more than that."""
+    return msgspec.msgpack.encode(("akazuba leaf v1", *head, stored))
 
 
 def stored_hash(stored: object) -> bytes:

@@ -22,11 +22,10 @@ from akazuba.errors import InputError, UntrustedError
 from akazuba.privacy.aggregation.encode import Coding
 from akazuba.privacy.aggregation.masks import LEAST_SIGMA
 from akazuba.privacy.aggregation.shamir import STEWARDS_HIGHEST
+from akazuba.privacy.keys.enrolment import Time
 
 Id16 = Annotated[bytes, Meta(min_length=16, max_length=16)]
 Sha256 = Annotated[bytes, Meta(min_length=32, max_length=32)]
-KeyId = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
-Time = Annotated[int, Meta(ge=0, le=1 << 40)]
 Path = Literal["mask", "he"]
 
 

@@ -74,8 +74,6 @@ def acting(store: Store, who: str | None, action: Action) -> str:
 
     Raises InputError when the role does not allow it.
     """
-    from akazuba.governance.pins import system_moment
-    from akazuba.governance.signing_in import tried
     from akazuba.governance.users import PASSPHRASE, users
     from akazuba.governance.users import acting as allowed
 
@@ -83,8 +81,19 @@ def acting(store: Store, who: str | None, action: Action) -> str:
         if users(store):
             raise InputError("--as", f"a user who may {action}", "nobody")
         return PASSPHRASE
+    return allowed(store, signed_in(store, who), action).id
+
+
+def signed_in(store: Store, who: str) -> str:
+    """A user's id, after her PIN; she is told of wrong ones before it."""
+    from akazuba.governance.pins import system_moment
+    from akazuba.governance.signing_in import tried
+
     pin = str(click.prompt(f"PIN of {who}", hide_input=True, err=True))
-    return allowed(store, tried(store, who, pin, TERMINAL, system_moment()).user.id, action).id
+    right = tried(store, who, pin, TERMINAL, system_moment())
+    if right.wrong_before:
+        click.echo(f"{right.wrong_before} attempts with a wrong PIN before this one", err=True)
+    return right.user.id
 
 
 def passphrase(what: str, variable: str, *, new: bool = False) -> str:

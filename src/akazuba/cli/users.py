@@ -174,16 +174,10 @@ def glass(supervisor: str, seen: int | None, note: str, as_json: bool) -> None:
 
 def _acting(store: Store, supervisor: str | None) -> str:
     """Who acts, as the log names her, after her PIN."""
-    from akazuba.governance.pins import system_moment
-    from akazuba.governance.signing_in import tried
+    from akazuba.cli.store import signed_in
     from akazuba.governance.users import PASSPHRASE
 
-    if supervisor is None:
-        return PASSPHRASE
-    right = tried(store, supervisor, _hidden(f"PIN of {supervisor}"), TERMINAL, system_moment())
-    if right.wrong_before:
-        click.echo(f"{right.wrong_before} attempts with a wrong PIN before this one", err=True)
-    return right.user.id
+    return PASSPHRASE if supervisor is None else signed_in(store, supervisor)
 
 
 def _new_pin(name: str) -> str:

@@ -10,15 +10,14 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-import time
 from collections.abc import Callable
 from datetime import date
 from itertools import pairwise
-from pathlib import Path
 
 import msgspec
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
+from akazuba.boot import since_boot
 from akazuba.errors import InputError
 from akazuba.storage.unlocking import Cost
 
@@ -55,9 +54,7 @@ class Moment(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def system_moment() -> Moment:
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    name = boot.read_text(encoding="ascii").strip() if boot.exists() else "unknown"
-    return Moment(time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)), name)
+    return Moment(*since_boot())
 
 
 class Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

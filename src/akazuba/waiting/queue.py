@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
+from akazuba.boot import since_boot
 from akazuba.errors import ArtefactError, InputError, OutOfTimeError
 from akazuba.records import Level
 
@@ -67,10 +68,7 @@ class Now:
 
 
 def system_now() -> Now:
-    boot = Path("/proc/sys/kernel/random/boot_id")
-    name = boot.read_text(encoding="ascii").strip() if boot.exists() else "unknown"
-    clock = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-    return Now(time.time(), time.clock_gettime(clock), name)
+    return Now(time.time(), *since_boot())
 
 
 @dataclass(frozen=True)

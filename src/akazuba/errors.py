@@ -8,6 +8,7 @@
     ├── UntrustedError        a message or key from outside: forged, altered, replayed, expired
     ├── BudgetError           what would leave the box costs more privacy than is left
     ├── KeysExhaustedError    no quantum key is left where one is required: what waits is sent later
+    ├── LockedError           records are needed and nobody has typed today's passphrase yet
     ├── ModelError            the language model did not answer; the assessment stands without its words
     └── OutOfTimeError        a step that may not take long did: the box is busy
 
@@ -72,6 +73,10 @@ class BudgetError(AkazubaError):
 
 class KeysExhaustedError(AkazubaError):
     """The key management entity has no quantum key left and the policy requires one."""
+
+
+class LockedError(AkazubaError):
+    """Records are needed, and the box is locked or has no store."""
 
 
 class ModelError(AkazubaError):

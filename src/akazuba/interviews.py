@@ -64,7 +64,7 @@ def interview(
         growing = _Growing(consultation, line.case)
         _confirm(consultation, growing, ask, telling)
         for _ in range(MOST_QUESTIONS):
-            if growing.stopped or not growing.questions or _settled(growing.assessment):
+            if growing.stopped or not growing.questions or settled(growing.assessment):
                 break
             question = growing.questions[0]
             if (answer := ask(question)) == "stop":
@@ -97,10 +97,10 @@ def led_interview(
         _confirm(consultation, growing, ask, telling)
         situation = f"The patient has: {described(growing.assessment.findings or ())}."
         steps: tuple[ToolStep, ...] = ()
-        if not growing.stopped and not _settled(growing.assessment):
+        if not growing.stopped and not settled(growing.assessment):
             tools = _tools(box, growing, ask, sources)
             steps = lead(
-                situation, tools, model, lambda: growing.stopped or _settled(growing.assessment)
+                situation, tools, model, lambda: growing.stopped or settled(growing.assessment)
             ).steps
         found, _ = consultation.answer(growing.case, growing.unanswered)
     except CaseError as error:
@@ -110,7 +110,7 @@ def led_interview(
 
 def _confirm(consultation: Consultation, growing: _Growing, ask: Ask, telling: Telling) -> None:
     """Asks first about what a language model sees in the note: it counts once the nurse says so."""
-    if _settled(growing.assessment):
+    if settled(growing.assessment):
         return
     for finding in consultation.suggested(growing.assessment, telling):
         question = Question(finding.id, finding.name, gain_nats=0.0, cost_s=0.0)
@@ -168,7 +168,7 @@ def _tools(box: Box, growing: _Growing, ask: Ask, sources: Passages) -> tuple[To
     )
 
 
-def _settled(assessment: Assessment) -> bool:
+def settled(assessment: Assessment) -> bool:
     if assessment.triage is not UNSET and assessment.triage.level == "red":
         return True
     first = assessment.differential[0].probability if assessment.differential else 0.0

@@ -27,7 +27,7 @@ from akazuba.records import (
     Triage,
     Urgency,
 )
-from akazuba.wording.catalogue import ENGLISH, Catalogue
+from akazuba.wording.catalogue import ENGLISH, Catalogue, languages
 
 WIDTH = 100
 LEVELS = {
@@ -191,7 +191,7 @@ class Page:
         for finding in findings:
             if finding.source == "vitals" and not finding.present:
                 continue
-            groups[_group(finding)].append(
+            groups[group_of(finding)].append(
                 self._finding(finding.name, finding.id, finding.present, denied=False)
             )
         lines = [
@@ -257,7 +257,7 @@ class Page:
 
     def _weights(self, evidence: Sequence[Evidence]) -> str:
         return ", ".join(
-            f"{self._finding(e.finding, e.finding_id, e.present)} {_times(e.likelihood_ratio)}"
+            f"{self._finding(e.finding, e.finding_id, e.present)} {times(e.likelihood_ratio)}"
             for e in evidence[:4]
         )
 
@@ -268,9 +268,9 @@ class Page:
         if image.why and image.quality.usable:  # what makes an image unusable stands above
             lines.append(_wrapped("    " + self._fill("no answer: {}", image.why), "      "))
         ranked = sorted(image.labels.items(), key=lambda item: -item[1])
-        lines += [_wrapped(f"    {_label(name):<28}{percent(share):>5}", "      ") for name, share in ranked]
+        lines += [_wrapped(f"    {label(name):<28}{percent(share):>5}", "      ") for name, share in ranked]
         if image.prediction_set and image.coverage:
-            names = ", ".join(map(_label, image.prediction_set))
+            names = ", ".join(map(label, image.prediction_set))
             row = "the right label is among these {} of the time: {}"
             lines.append(_wrapped(f"    {self._fill(row, percent(image.coverage), names)}", "      "))
         if rows := _shaded(image.heatmap_grid):
@@ -318,6 +318,8 @@ class Page:
         if self._language.code == ENGLISH:
             return ""
         rows = ["Translated by the makers of the box: not reviewed by a speaker or a clinician."]
+        if self._language.code not in languages():
+            rows = [self._language.language.review]  # a plugin's, which says whose
         rows += ["Not translated: these lines are in English."] if self._language.unsaid else []
         said = " ".join(self._say(row) for row in rows)
         return click.style(_wrapped(f"  {said}", "    "), dim=True)
@@ -363,7 +365,7 @@ def _answers(protocol: Protocol) -> list[str]:
     return [f"{name.replace('_', ' ')}: {value}" for name, value in protocol.answers.items() if value]
 
 
-def _group(finding: Finding) -> str:
+def group_of(finding: Finding) -> str:
     if finding.source == "test":
         return "tests"
     if finding.subject != "patient":
@@ -379,10 +381,10 @@ def _named(candidate: Candidate) -> str:
     return f"{candidate.name} {percent(candidate.probability)}"
 
 
-def _times(ratio: float) -> str:
+def times(ratio: float) -> str:
     """A likelihood ratio in two digits, without an exponent.
 
-    >>> _times(17_234.0), _times(7.46), _times(0.068), _times(1e-5)
+    >>> times(17_234.0), times(7.46), times(0.068), times(1e-5)
     ('×17,000', '×7.5', '×0.068', '×<0.001')
     """
     if ratio < 0.001:
@@ -391,7 +393,7 @@ def _times(ratio: float) -> str:
     return f"×{two_digits:,.0f}" if two_digits >= 10 else f"×{two_digits:g}"
 
 
-def _label(name: str) -> str:
+def label(name: str) -> str:
     return name.replace("_", " ").replace("-", " ")
 
 

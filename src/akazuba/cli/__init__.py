@@ -43,6 +43,7 @@ from akazuba.cli.shared import (
     guarded,
     show,
 )
+from akazuba.cli.serve import serve
 from akazuba.cli.store import store
 from akazuba.cli.urgency import growth, triage
 from akazuba.cli.users import users
@@ -308,6 +309,7 @@ main.add_command(mcp)
 main.add_command(privacy)
 main.add_command(qkd)
 main.add_command(rank)
+main.add_command(serve)
 main.add_command(store)
 main.add_command(audit)
 main.add_command(users)

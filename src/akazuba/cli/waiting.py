@@ -33,10 +33,10 @@ def show_queue(as_json: bool) -> None:
     Example: akazuba queue show --json
     """
     from akazuba.settings import from_environ
-    from akazuba.waiting.queue import Queue, system_now
+    from akazuba.waiting.queue import FILE, Queue, system_now
 
     with errors_shown():
-        path = from_environ().home / "queue.sqlite"
+        path = from_environ().home / FILE
         if not path.exists():
             show("[]" if as_json else "nobody waits: the queue was never used here")
             return

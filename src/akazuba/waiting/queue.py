@@ -21,6 +21,9 @@ from akazuba.boot import since_boot
 from akazuba.errors import ArtefactError, InputError, OutOfTimeError
 from akazuba.records import Level
 
+FILE = "queue.sqlite"
+"""In the box's home."""
+
 State = Literal["arrived", "triaged", "acknowledged", "seen", "left"]
 
 ALARM_AFTER_S = (0.0, 120.0, 240.0)

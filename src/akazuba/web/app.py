@@ -1,0 +1,117 @@
+"""The routes of every area put together, and what becomes of an error."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager, suppress
+from importlib import resources
+from pathlib import Path
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Mount
+from starlette.staticfiles import StaticFiles
+
+from akazuba.errors import AkazubaError, ArtefactError, InputError, LockedError, OutOfTimeError
+from akazuba.web import alarms, consultation, home, queue_screen, signing
+from akazuba.web.access import SignInNeededError
+from akazuba.web.guard import Guard, Pace, TooLargeError
+from akazuba.web.pages import page
+from akazuba.web.post import CHECKPOINT_S, Post
+
+STATIC = Path(str(resources.files("akazuba.web"))) / "static"
+STATUS = (
+    (LockedError, 423),
+    (OutOfTimeError, 503),
+    (InputError, 422),
+    (ArtefactError, 500),
+    (AkazubaError, 500),
+)
+
+
+def create_app(
+    post: Post, *, secure: bool = False, any_pace: Pace | None = None, keys_pace: Pace | None = None
+) -> Starlette:
+    """post: is closed by whoever opened it. secure: served by HTTPS."""
+    areas = (home, signing, consultation, queue_screen)
+    routes: list[BaseRoute] = [route for area in areas for route in area.routes()]
+    routes.append(Mount("/static", StaticFiles(directory=STATIC), name="static"))
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(Guard, secure=secure, any_pace=any_pace, keys_pace=keys_pace)],
+        exception_handlers={
+            AkazubaError: _failed,
+            SignInNeededError: _sign_in,
+            TooLargeError: _too_large,
+            HTTPException: _http,
+        },
+        lifespan=_running,
+    )
+    app.state.post = post
+    return app
+
+
+@asynccontextmanager
+async def _running(app: Starlette) -> AsyncIterator[None]:
+    """Raises alarms and takes checkpoints as long as the page is served."""
+    tasks = [
+        asyncio.create_task(alarms.raising(app.state.post)),
+        asyncio.create_task(_anchoring(app.state.post)),
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _anchoring(post: Post) -> None:
+    while True:
+        await asyncio.sleep(CHECKPOINT_S)
+        with suppress(AkazubaError):  # a full disk, say: what is recorded meets it too, and is shown there
+            await post.records(lambda kept: kept.checkpoint())
+
+
+async def _failed(request: Request, problem: Exception) -> Response:
+    status = next(status for kind, status in STATUS if isinstance(problem, kind))
+    if isinstance(problem, InputError) and problem.item in ("right", "form"):
+        status = 403
+    return await _error(request, status, str(problem))
+
+
+async def _sign_in(request: Request, problem: Exception) -> Response:
+    why = getattr(problem, "why", "")
+    if _wants_page(request) and request.method == "GET":
+        return RedirectResponse(f"/sign-in?next={request.url.path}", 303)
+    return await _error(request, 401, f"session: expected one that is open: sign in, found {why}")
+
+
+async def _too_large(request: Request, problem: Exception) -> Response:
+    return await _error(request, 413, str(problem))
+
+
+async def _http(request: Request, problem: Exception) -> Response:
+    status = problem.status_code if isinstance(problem, HTTPException) else 500
+    found = {404: "page: expected one of this box, found none", 405: "method: expected another, found this"}
+    detail = problem.detail if isinstance(problem, HTTPException) else ""
+    return await _error(request, status, found.get(status, detail))
+
+
+async def _error(request: Request, status: int, error: str) -> Response:
+    if _wants_page(request):
+        return await page(request, "error.html", status, error=error, code=status)
+    return JSONResponse({"error": error}, status)
+
+
+def _wants_page(request: Request) -> bool:
+    return "text/html" in request.headers.get("accept", "") and "x-fragment" not in request.headers
+
+
+def route_paths(routes: Iterable[BaseRoute]) -> list[str]:
+    return [getattr(route, "path", "") for route in routes]

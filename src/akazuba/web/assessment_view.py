@@ -1,0 +1,219 @@
+"""An assessment as the page shows it: every number beside what it stands on.
+
+The words are said in the tablet's language here; the template puts them in order and adds none of its own
+about a patient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from akazuba.llm.facts import percent
+from akazuba.llm.narrative import by_rules
+from akazuba.page import LEVELS, group_of, label, times
+from akazuba.records import (
+    Action,
+    Assessment,
+    Candidate,
+    Case,
+    Evidence,
+    Finding,
+    ImageReading,
+    Narrative,
+    Protocol,
+    TokenWeight,
+    Triage,
+)
+from akazuba.web.pages import document_words
+from akazuba.wording.documents import in_language
+
+SHOWN = 5
+WIDEST = math.log(1000.0)
+"""A likelihood ratio of 1000 fills a bar."""
+
+ICONS = {"red": "!", "yellow": "▲", "green": "✓", "unassessed": "?"}
+"""A shape for each level, so that nobody depends on the colour."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One finding's weight. width: 0 to 100, by the logarithm of the ratio. speaks: for or against."""
+
+    name: str
+    times: str
+    width: float
+    source: str
+    speaks_for: bool
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the differential. turned: what would change it, and to which probability."""
+
+    place: int
+    candidate: Candidate
+    share: str
+    bars: tuple[Bar, ...]
+    turned: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One region of a heatmap, in percent of the picture. opacity: 0 to 1."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    opacity: float
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One picture. labels: name and share. cells: where the picture speaks for the first label."""
+
+    number: int
+    image: ImageReading
+    labels: tuple[tuple[str, str, float], ...]
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A piece of the note. kind: how it was understood, "" for the rest of the text."""
+
+    text: str
+    kind: str = ""
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """said: the assessment in the tablet's language; the other fields are worked out from it."""
+
+    said: Assessment
+    case: Case
+    level: str
+    title: str
+    icon: str
+    triage: Triage
+    rows: tuple[Row, ...]
+    late: tuple[str, ...]
+    groups: tuple[tuple[str, tuple[str, ...]], ...]
+    images: tuple[Seen, ...]
+    note: tuple[Piece, ...]
+    words: tuple[TokenWeight, ...]
+    narrative: Narrative | None
+    asked: tuple[tuple[str, tuple[str, ...]], ...]
+    refused: tuple[str, ...] = ()
+    untranslated: bool = False
+    plan: tuple[Action, ...] = field(default=())
+    protocols: tuple[Protocol, ...] = field(default=())
+
+
+def seen(assessment: Assessment, case: Case, language: str) -> View:
+    """assessment: in English, as it is recorded."""
+    words = document_words(language)
+    said = in_language(assessment, words)
+    untranslated = bool(words.unsaid)
+    triage = said.triage or Triage("unassessed")
+    findings = said.findings or ()
+    candidates = said.differential or ()
+    guidelines = said.provenance.guidelines if said.provenance else ()
+    return View(
+        said=said,
+        case=case,
+        level=triage.level,
+        title=LEVELS[triage.level][0],
+        icon=ICONS[triage.level],
+        triage=triage,
+        rows=tuple(_row(place, candidate) for place, candidate in enumerate(candidates[:SHOWN], 1)),
+        late=tuple(f"{c.name} {percent(c.probability)}" for c in candidates[SHOWN:] if c.must_not_miss),
+        groups=_groups(findings),
+        images=tuple(_seen(number, image) for number, image in enumerate(said.images or ())),
+        note=_marked(case.note, findings),
+        words=tuple(sorted(said.token_attribution or (), key=lambda word: -abs(word.weight))[:SHOWN]),
+        narrative=by_rules(assessment, words),
+        asked=_asked(said.protocols or ()),
+        refused=tuple(name for name in guidelines if "REFUSED" in name),
+        untranslated=untranslated,
+        plan=said.plan or (),
+        protocols=tuple(p for p in said.protocols or () if any(p.answers.values())),
+    )
+
+
+def _row(place: int, candidate: Candidate) -> Row:
+    bars = (*_bars(candidate.evidence, speaks_for=True), *_bars(candidate.evidence_against, speaks_for=False))
+    turned = tuple((t.if_, percent(t.probability)) for t in candidate.counterfactuals)
+    return Row(place, candidate, percent(candidate.probability), bars, turned)
+
+
+def _bars(evidence: Sequence[Evidence], *, speaks_for: bool) -> tuple[Bar, ...]:
+    return tuple(
+        Bar(
+            e.finding if e.present or (e.finding_id or "").startswith("test:") else f"✗ {e.finding}",
+            times(e.likelihood_ratio),
+            round(min(100.0, 100 * abs(math.log(max(e.likelihood_ratio, 1e-9))) / WIDEST), 1),
+            e.source,
+            speaks_for,
+        )
+        for e in evidence
+    )
+
+
+def _groups(findings: Sequence[Finding]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """As they were understood; not what a normal vital sign rules out."""
+    found: dict[str, dict[str, None]] = {}
+    for finding in findings:
+        if finding.source == "vitals" and not finding.present:
+            continue
+        name = finding.name
+        if finding.source == "test":
+            name = f"{name} {'+' if finding.present else '−'}"
+        found.setdefault(group_of(finding), {})[name] = None
+    return tuple((group, tuple(names)) for group, names in found.items())
+
+
+def _seen(number: int, image: ImageReading) -> Seen:
+    ranked = sorted(image.labels.items(), key=lambda item: -item[1])
+    labels = tuple((label(name), percent(share), round(100 * share, 1)) for name, share in ranked)
+    return Seen(number, image, labels, _cells(image.heatmap_grid))
+
+
+def _cells(grid: Sequence[Sequence[float]]) -> tuple[Cell, ...]:
+    top = max((max(row) for row in grid), default=0.0)
+    if top <= 0:
+        return ()
+    height, width = 100 / len(grid), 100 / len(grid[0])
+    return tuple(
+        Cell(column * width, row * height, width, height, round(0.75 * max(0.0, value) / top, 2))
+        for row, values in enumerate(grid)
+        for column, value in enumerate(values)
+        if value > 0
+    )
+
+
+def _marked(note: str, findings: Sequence[Finding]) -> tuple[Piece, ...]:
+    """The note with what was understood marked; of pieces that overlap, the first."""
+    pieces, at = list[Piece](), 0
+    spans = sorted(
+        (f for f in findings if f.span and f.source in ("note", "model")), key=lambda f: f.span or (0, 0)
+    )
+    for finding in spans:
+        begin, end = finding.span or (0, 0)
+        if begin < at or end > len(note):
+            continue
+        pieces += [Piece(note[at:begin]), Piece(note[begin:end], group_of(finding), finding.name)]
+        at = end
+    return tuple(piece for piece in (*pieces, Piece(note[at:])) if piece.text)
+
+
+def _asked(protocols: Sequence[Protocol]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """What the guidelines would have to know, each question once."""
+    found: dict[str, tuple[str, ...]] = {}
+    for protocol in protocols:
+        for missing in protocol.missing:
+            found.setdefault(missing.question, tuple(c.replace("_", " ") for c in missing.could_change[:2]))
+    return tuple(found.items())

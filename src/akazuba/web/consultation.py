@@ -1,0 +1,250 @@
+"""A consultation on the tablet: the form, the assessment as it grows, the decision, what is kept of it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import get_args
+
+import msgspec
+from starlette.datastructures import FormData, UploadFile
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from akazuba.errors import InputError
+from akazuba.governance.audit_reads import record_reads
+from akazuba.governance.course import record_acknowledged
+from akazuba.governance.decisions import (
+    Change,
+    Choice,
+    Standing,
+    basis_of,
+    decide,
+    outcomes_of,
+    state_of,
+    stored,
+)
+from akazuba.governance.users import NOBODY
+from akazuba.records import Assessment, Case
+from akazuba.storage.store import Person, Recorded
+from akazuba.web import access
+from akazuba.web.assessment_view import seen
+from akazuba.web.consulting import Answered, Came, Kept, answered, keep, stored_assessment, wait_for
+from akazuba.web.pages import fragment, page
+from akazuba.web.post import Records, now_ms
+from akazuba.web.signs import red_signs
+from akazuba.web.vitals import BODY, VITALS
+
+KINDS = ("chest-xray", "skin-photo")
+MOST_PICTURES = 4
+PICTURE_BYTES = 12 * 1024 * 1024
+
+
+def routes() -> list[BaseRoute]:
+    return [
+        Route("/consultation", form),
+        Route("/consultation/arrive", arrive, methods=["POST"]),
+        Route("/consultation/assess", assess, methods=["POST"]),
+        Route("/consultation/{index:int}", kept_page),
+        Route("/consultation/{index:int}/words", words, methods=["POST"]),
+        Route("/consultation/{index:int}/decide", decided, methods=["POST"]),
+        Route("/consultation/{index:int}/picture/{number:int}", picture),
+    ]
+
+
+async def form(request: Request) -> Response:
+    """The same for everybody, so that it opens without the box too: what is typed stays on the tablet."""
+    told = await access.post_of(request).engine(lambda box: red_signs(box.desk))
+    return await page(request, "consultation.html", told=told, vitals=(*BODY, *VITALS), kinds=KINDS)
+
+
+async def arrive(request: Request) -> Response:
+    """She waits from now on, before anything of her is known. Sent again, it changes nothing."""
+    given = await access.posted(request)
+    id_ = access.field(given, "id", 64)
+
+    def work(kept: Records) -> None:
+        if not kept.queue.history(id_):
+            kept.queue.arrive(id_)
+
+    await access.post_of(request).records(work)
+    return Response(status_code=204)
+
+
+async def assess(request: Request) -> Response:
+    """The case as it stands. `keep=yes` records it: then it can be decided on."""
+    given = await access.posted(request, most_files=MOST_PICTURES)
+    came = await _came(given)
+    post, session = access.post_of(request), await access.signed_in(request)
+    found = await post.engine(partial(answered, came=came))
+    person, by = _person(given, found.case), session[1].id if session else NOBODY
+    if post.state == "open" and session:
+        await access.demand(request, "record", person.id)
+    wanted = access.field(given, "keep", 3) == "yes"
+
+    def work(records: Records) -> Kept | None:
+        told = keep(records, found, person, by, known=session is not None) if wanted else None
+        wait_for(records, found)
+        return told
+
+    kept = await post.records(work)
+    return _shown(request, found, kept)
+
+
+def _shown(request: Request, found: Answered, kept: Kept | None) -> Response:
+    view = seen(found.assessment, found.case, access.visitor(request).language)
+    question = None if found.settled or not found.questions else found.questions[0]
+    return fragment(request, "assessment.html", view=view, question=question, kept=kept, standing=None)
+
+
+async def _came(given: FormData) -> Came:
+    pictures: dict[str, bytes] = {}
+    for part in given.getlist("picture"):
+        if not isinstance(part, UploadFile) or not part.filename:
+            raise InputError("picture", "a file with a name", "none")
+        data = await part.read(PICTURE_BYTES + 1)
+        if len(data) > PICTURE_BYTES:
+            raise InputError(
+                part.filename[:80], f"a picture of at most {PICTURE_BYTES} bytes", "a larger one"
+            )
+        pictures[part.filename[:200]] = data
+    data = access.field(given, "case", 2_000_000).encode()
+    try:
+        raw = access.field(given, "unanswered", 20_000) or "[]"
+        unanswered = msgspec.json.decode(raw, type=frozenset[str])
+    except msgspec.MsgspecError as problem:
+        raise InputError("unanswered", "a list of ids of questions", str(problem)) from problem
+    return Came(data, pictures, unanswered)
+
+
+def _person(given: FormData, case: Case) -> Person:
+    raw = access.field(given, "person", 4000)
+    try:
+        told = msgspec.json.decode(raw or "{}", type=dict[str, str])
+    except msgspec.MsgspecError as problem:
+        raise InputError("person", "id, name, born, sex and place", str(problem)) from problem
+    named = {name: told.get(name, "").strip()[:200] for name in ("id", "name", "born", "sex", "place")}
+    return Person(
+        **{**named, "id": named["id"] or f"p-{case.id}", "sex": named["sex"] or case.patient.sex or ""}
+    )
+
+
+async def decided(request: Request) -> Response:
+    """Signs accept, change or refuse."""
+    given = await access.posted(request)
+    index, patient = request.path_params["index"], access.field(given, "patient", 80)
+    granted = await access.demand(request, "decide", patient)
+    choice, reason = _choice(access.field(given, "choice", 10)), access.field(given, "reason", 4000)
+
+    def work(records: Records) -> Recorded:
+        store = records.opened()
+        _, assessment = stored_assessment(store, index)
+        changes = _changes(given) if choice == "change" else ()
+        made = decide(
+            store,
+            records.identity(),
+            granted,
+            index,
+            patient,
+            choice,
+            reason,
+            changes,
+            now_ms=now_ms(),
+        )
+        waiting = {each.case_id: each for each in records.queue.waiting()}
+        if assessment.case_id in waiting:
+            if waiting[assessment.case_id].acknowledged is None:
+                record_acknowledged(store, granted.user.id, index)
+            records.queue.seen(assessment.case_id, granted.user.id)
+        records.checkpoint()
+        return made
+
+    await access.post_of(request).records(work)
+    if "x-fragment" in request.headers:
+        return Response(status_code=204)
+    return RedirectResponse(f"/consultation/{index}", 303)
+
+
+def _choice(text: str) -> Choice:
+    for known in get_args(Choice):
+        if known == text:
+            return known  # type: ignore[no-any-return]
+    raise InputError("choice", ", ".join(get_args(Choice)), repr(text))
+
+
+def _changes(given: FormData) -> tuple[Change, ...]:
+    rows = zip(given.getlist("item"), given.getlist("advised"), given.getlist("instead"), strict=False)
+    return tuple(
+        Change(str(item)[:200], str(advised)[:4000], str(instead)[:4000].strip())
+        for item, advised, instead in rows
+        if str(instead).strip()
+    )
+
+
+async def kept_page(request: Request) -> Response:
+    """What was recorded, years later too; that somebody looked is recorded first."""
+    index = request.path_params["index"]
+    granted = await access.demand(request, "see-patients")
+
+    def work(records: Records) -> tuple[Recorded, Assessment, Case, Standing, Person, list[object]]:
+        store = records.opened()
+        entry, assessment = stored_assessment(store, index)
+        record_reads(store, [entry.patient], granted.user.id, "consultation opened", f"assessment {index}")
+        case = stored(store.entry(basis_of(store, entry).case), Case)
+        told: list[object] = [*outcomes_of(store, index)]
+        return entry, assessment, case, state_of(store, index), store.person(entry.patient), told
+
+    entry, assessment, case, standing, person, outcomes = await access.post_of(request).records(work)
+    view = seen(assessment, case, access.visitor(request).language)
+    kept = Kept("open", person.id, index)
+    return await page(
+        request,
+        "kept.html",
+        view=view,
+        kept=kept,
+        standing=standing,
+        person=person,
+        entry=entry,
+        outcomes=outcomes,
+        question=None,
+    )
+
+
+async def words(request: Request) -> Response:
+    """The words of the language model, after the assessment is on the screen; seconds, in their own lane."""
+    await access.posted(request)
+    index = request.path_params["index"]
+    await access.demand(request, "see-patients")
+
+    def read(records: Records) -> tuple[Assessment, Case]:
+        entry, assessment = stored_assessment(records.opened(), index)
+        return assessment, stored(records.opened().entry(basis_of(records.opened(), entry).case), Case)
+
+    assessment, case = await access.post_of(request).records(read)
+    told = await access.post_of(request).worded(assessment, case.note, access.visitor(request).language)
+    return fragment(request, "words.html", narrative=told.narrative, suggested=told.suggested)
+
+
+async def picture(request: Request) -> Response:
+    """A picture of a recorded case, as it came."""
+    index, number = request.path_params["index"], request.path_params["number"]
+    granted = await access.demand(request, "see-patients")
+
+    def work(records: Records) -> tuple[bytes, str]:
+        store = records.opened()
+        entry, _ = stored_assessment(store, index)
+        basis = basis_of(store, entry)
+        paths = sorted(basis.pictures)
+        if not number < len(paths):
+            raise InputError("picture", f"one of {len(paths)}", str(number))
+        record_reads(store, [entry.patient], granted.user.id, "picture opened", f"assessment {index}")
+        return store.entry(basis.pictures[paths[number]]).body or b"", paths[number]
+
+    data, _ = await access.post_of(request).records(work)
+    form = next((form for magic, form in _FORMS if data.startswith(magic)), None)
+    if form is None:
+        raise InputError("picture", "a PNG or JPEG", "another form, which no browser shows")
+    return Response(data, media_type=form)
+
+
+_FORMS = ((b"\x89PNG\r\n\x1a\n", "image/png"), (b"\xff\xd8\xff", "image/jpeg"))

@@ -1,0 +1,194 @@
+"""One consultation between the page and the box: assessed as often as it grows, kept once, then decided on.
+
+The page sends the whole case each time, so that a tablet that went away and came back loses nothing. What is
+shown in between, while questions are answered, is not kept; what a decision is asked on is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import msgspec
+from msgspec import UNSET
+
+from akazuba.consult import PLAINLY, Box, Consultation
+from akazuba.diagnosis.questions import Question
+from akazuba.errors import CaseError, InputError, encodable
+from akazuba.governance.consent import may
+from akazuba.governance.decisions import record_consultation
+from akazuba.intake.cases import CaseLine, case_line
+from akazuba.interviews import settled
+from akazuba.records import Assessment, Case
+from akazuba.storage.store import Person, Recorded, Store
+from akazuba.web.post import Records, now_ms
+
+ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{5,63}")
+"""Of consultations and patients, as the page makes them."""
+
+
+@dataclass(frozen=True)
+class Came:
+    """What a tablet sent. data: the Case as JSON. pictures: by the path that the case names them with.
+
+    unanswered: ids of questions to which nobody had an answer.
+    """
+
+    data: bytes
+    pictures: Mapping[str, bytes]
+    unanswered: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Answered:
+    """An assessment in English, and what to ask next. settled: no question would change much."""
+
+    came: Came
+    case: Case
+    assessment: Assessment
+    questions: tuple[Question, ...]
+    settled: bool
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How what was shown is kept. assessment: its index in the log, None while the box is locked or keeps
+    nothing. receipt: of the spool, while locked.
+    """
+
+    state: str
+    patient: str
+    assessment: int | None = None
+    receipt: str = ""
+
+
+def line_of(data: bytes, pictures: Mapping[str, bytes], item: str = "case") -> CaseLine:
+    """A case from outside. A picture is one that came with it and never a file of this box.
+
+    Raises CaseError.
+    """
+    line = case_line(data, item)
+    if line.case is None:
+        raise line.error or CaseError(item, "a case", "none")
+    pictures = {**line.attachments, **pictures}
+    for number, image in enumerate(line.case.images):
+        if image.path not in pictures:
+            expected = "the name of a picture that came with the case"
+            raise CaseError(f"images[{number}].path", expected, repr(image.path[:80]))
+    return replace(line, attachments=pictures)
+
+
+def answered(box: Box, came: Came) -> Answered:
+    """Without the words of a language model. Raises CaseError."""
+    line = line_of(came.data, came.pictures)
+    assert line.case is not None  # noqa: S101 - `line_of` raises otherwise
+    consultation = Consultation(box, line, line.case, None)
+    assessment, questions = consultation.answer(line.case, came.unanswered)
+    told = consultation.told(assessment, PLAINLY)
+    return Answered(came, line.case, told, questions, settled(told))
+
+
+def keep(kept: Records, shown: Answered, person: Person, by: str, *, known: bool) -> Kept:
+    """On the disk when this returns, once however often it comes. person: a new patient is admitted.
+
+    known: whether somebody is signed in, who may add to a patient's record. Raises InputError for an id that
+    is none, for a known patient and nobody signed in, and for a patient who refuses care.
+    """
+    for item, id_ in (("case, id", shown.case.id), ("patient, id", person.id)):
+        if not ID.fullmatch(id_):
+            raise InputError(item, "6 to 64 letters, digits and -", repr(id_[:80]))
+    if kept.store is None:
+        return _spooled(kept, shown, person, by)
+    _admitted(kept.store, person, by, known=known)
+    index = _found(kept.store, shown, person.id)
+    if index is None:
+        document = msgspec.json.encode(shown.assessment)
+        _, recorded = record_consultation(
+            kept.store, shown.came.data, document, by, person.id, kept.versions, shown.came.pictures
+        )
+        index = recorded.index
+    kept.store.remember(_newest(shown.case.id), str(index).encode())
+    return Kept("open", person.id, index)
+
+
+def wait_for(kept: Records, shown: Answered) -> None:
+    """Puts her into the queue, or raises her level there; a level is lowered by a person only."""
+    waiting = {entry.case_id: entry for entry in kept.queue.waiting()}
+    level = shown.assessment.triage.level if shown.assessment.triage else "unassessed"
+    if shown.case.id not in waiting:
+        if kept.queue.history(shown.case.id):
+            return  # she was seen, or left
+        kept.queue.arrive(shown.case.id)
+        kept.queue.triage(shown.case.id, level)
+        return
+    order = ("red", "yellow", "green")
+    before = waiting[shown.case.id].level
+    if before not in order or (level in order and order.index(level) < order.index(before)):
+        kept.queue.triage(shown.case.id, level)
+
+
+def newest_of(store: Store, consultation: str) -> int | None:
+    """The index of a consultation's newest assessment; None where it was not recorded in the open store."""
+    known = store.recall(_newest(consultation))
+    return int(known) if known else None
+
+
+def stored_assessment(store: Store, index: int) -> tuple[Recorded, Assessment]:
+    """Raises InputError for another entry, or an erased one. Whoever shows it records the read first."""
+    entry = store.entry(index)
+    if entry.kind != "assessment" or entry.body is None:
+        raise InputError(f"entry {index}", "an assessment that was not erased", f"`{entry.kind}`")
+    return entry, msgspec.json.decode(entry.body, type=Assessment)
+
+
+def _newest(consultation: str) -> str:
+    return f"assessment of {consultation}"
+
+
+def _admitted(store: Store, person: Person, by: str, *, known: bool) -> None:
+    try:
+        there = store.person(person.id)
+    except InputError:
+        name = encodable(person.name.strip()) or f"unregistered {person.id[-6:]}"
+        store.admit(Person(person.id, name, person.born, person.sex, person.place), by)
+        return
+    if not known:
+        raise InputError("session", "somebody signed in, to add to a known patient's record", "nobody")
+    allowed = may(store, there.id, "care", now_ms())
+    if not allowed.yes:
+        raise InputError("consent", "a patient who does not refuse care", allowed.why)
+
+
+def _found(store: Store, shown: Answered, patient: str) -> int | None:
+    """Where the same assessment of the same case stands already: a tablet that got no answer sends again."""
+    if shown.assessment.provenance is UNSET:
+        return None
+    digest = shown.assessment.provenance.input_sha256
+    for entry in store.entries(patient=patient, kind="assessment"):
+        known = msgspec.json.decode(entry.body or b"{}", type=_Known)
+        if known.case_id == shown.case.id and known.provenance.input_sha256 == digest:
+            return entry.index
+    return None
+
+
+class _Source(msgspec.Struct, frozen=True):
+    input_sha256: str = ""
+
+
+class _Known(msgspec.Struct, frozen=True):
+    case_id: str = ""
+    provenance: _Source = _Source()
+
+
+def _spooled(kept: Records, shown: Answered, person: Person, by: str) -> Kept:
+    """Sealed while the box is locked; a box without a store keeps nothing."""
+    if kept.spool is None:
+        return Kept("none", person.id)
+    at = now_ms()
+    for path, data in sorted(shown.came.pictures.items()):
+        kept.spool.add(at, "picture", by, msgspec.msgpack.encode((shown.case.id, path, data)))
+    kept.spool.add(at, "patient", by, msgspec.json.encode(person))
+    kept.spool.add(at, "case", by, shown.came.data)
+    receipt = kept.spool.add(at, "assessment", by, msgspec.json.encode(shown.assessment))
+    return Kept("locked", person.id, receipt=receipt)

@@ -1,0 +1,238 @@
+"""The box behind the page: the engine in one thread, the records in another, and what they hold.
+
+The engine and the store each belong to the thread that opened them, so that nothing of either is shared. Work
+is handed to a lane and awaited; whoever waits holds nobody else up. A box whose store is locked assesses and
+seals what is entered; a box without a store assesses and keeps nothing, and says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+
+from akazuba.consult import Box, open_box
+from akazuba.errors import LockedError
+from akazuba.governance.audit_anchors import KEYS, keep
+from akazuba.governance.decisions import UNKNOWN, Versions
+from akazuba.governance.sessions import Door
+from akazuba.knowledge.conditions import open_knowledge
+from akazuba.llm.extract import Nearest
+from akazuba.llm.voice import open_voice
+from akazuba.privacy.keys.identity import Identity
+from akazuba.privacy.keys.store import KeyStore
+from akazuba.records import Assessment, Finding, Narrative
+from akazuba.replay import Installed, installed_digests, versions_now
+from akazuba.settings import Settings
+from akazuba.sources import nearest_findings, open_sources
+from akazuba.storage.spool import Merged, Spool, merge
+from akazuba.storage.store import Store
+from akazuba.storage.unlocking import KEY_FILE, unlocked
+from akazuba.waiting.queue import FILE as QUEUE
+from akazuba.waiting.queue import Queue
+from akazuba.wording.catalogue import catalogue
+
+State = Literal["none", "locked", "open"]
+CHECKPOINT_S = 60.0
+"""How long an entry of the log may wait for its checkpoint."""
+
+Done = TypeVar("Done")
+
+
+class Lane:
+    """One thread, to which work is handed in order."""
+
+    def __init__(self, name: str) -> None:
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+
+    async def __call__(self, work: Callable[[], Done]) -> Done:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def now(self, work: Callable[[], Done]) -> Done:
+        """From outside an event loop."""
+        return self._pool.submit(work).result()
+
+    def close(self) -> None:
+        self._pool.shutdown()
+
+
+@dataclass(frozen=True)
+class Worded:
+    """An assessment in the words of a language model, and what it sees in the note that nobody confirmed."""
+
+    narrative: Narrative | None
+    suggested: tuple[Finding, ...] = ()
+
+
+class Records:
+    """What is kept: the queue always, the store while it is unlocked, the spool while it is locked.
+
+    store, door: None while locked, or where no store was set up. versions: what an assessment that is made
+    now stands on.
+    """
+
+    def __init__(self, home: Path) -> None:
+        home.mkdir(parents=True, exist_ok=True)
+        self.home = home
+        self.queue = Queue(home / QUEUE)
+        self.store: Store | None = None
+        self.door: Door | None = None
+        self.spool: Spool | None = None
+        self.versions: Versions = UNKNOWN
+        if self.has_store:
+            self.spool = Spool(home)
+
+    @property
+    def has_store(self) -> bool:
+        return (self.home / KEY_FILE).exists()
+
+    @property
+    def state(self) -> State:
+        return "open" if self.store else "locked" if self.has_store else "none"
+
+    def opened(self) -> Store:
+        """Raises LockedError."""
+        if self.store is None:
+            found = "it is locked: type today's passphrase" if self.has_store else "none was set up"
+            raise LockedError("records", "an unlocked store", found)
+        return self.store
+
+    def entrance(self) -> Door:
+        """Raises LockedError."""
+        return Door(self.opened())
+
+    def unlock(self, passphrase: str) -> Merged:
+        """Opens the store and takes in what was recorded while it was locked.
+
+        Raises InputError for a wrong passphrase or another process that writes, ArtefactError.
+        """
+        if self.store is not None:
+            return Merged(0, 0)
+        key = unlocked(self.home, passphrase)
+        store = Store(self.home, key, now_ms)
+        try:
+            merged = merge(self.home, store, key)
+            keep(self.home, store, now_s)
+        except BaseException:
+            store.close()
+            raise
+        self.store, self.door = store, Door(store)
+        return merged
+
+    def lock(self) -> None:
+        """The day is over: nothing can be read any more; helping goes on."""
+        store, self.store, self.door = self.store, None, None
+        self.versions = UNKNOWN
+        if store:
+            try:
+                keep(self.home, store, now_s)
+            finally:
+                store.close()
+        if self.has_store:
+            self.spool = Spool(self.home)
+
+    def checkpoint(self) -> None:
+        """At most every `CHECKPOINT_S`, where the log has grown."""
+        if self.store:
+            keep(self.home, self.store, now_s)
+
+    def identity(self) -> Identity:
+        """The box's own, with which decisions are signed."""
+        with closing(KeyStore(self.home / KEYS, now_s)) as keys:
+            return keys.identity()
+
+    def close(self) -> None:
+        self.lock()
+        self.queue.close()
+
+
+class Post:
+    """The opened box of one health post. Made outside the event loop; `close` ends it.
+
+    Raises ArtefactError when the box cannot be opened, InputError for local rules that cannot be used.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self._engine, self._records, self._words = Lane("engine"), Lane("records"), Lane("words")
+        try:
+            self._box = self._engine.now(lambda: open_box(settings))
+            self._digests = self._engine.now(lambda: installed_digests(self._box, settings))
+            self._kept = self._records.now(lambda: Records(settings.home))
+        except BaseException:
+            self._close_lanes()
+            raise
+        self._voice = open_voice(settings.llm, settings.llm_mmproj, settings.threads, settings.home)
+        self._nearest: Nearest | None = None
+
+    @property
+    def state(self) -> State:
+        return self._kept.state
+
+    async def engine(self, work: Callable[[Box], Done]) -> Done:
+        return await self._engine(lambda: work(self._box))
+
+    async def records(self, work: Callable[[Records], Done]) -> Done:
+        return await self._records(lambda: work(self._kept))
+
+    async def unlock(self, passphrase: str) -> Merged:
+        """Raises as `Records.unlock` does."""
+        installed = Installed(self._box, self.settings, self._digests)
+
+        def work(kept: Records) -> Merged:
+            merged = kept.unlock(passphrase)
+            kept.versions = versions_now(installed, kept.opened())
+            return merged
+
+        return await self.records(work)
+
+    @property
+    def digests(self) -> Mapping[str, str]:
+        """Of what is installed, as `installed_digests` gives them."""
+        return self._digests
+
+    def close(self) -> None:
+        try:
+            self._records.now(self._kept.close)
+        finally:
+            self._close_lanes()
+
+    def _close_lanes(self) -> None:
+        for lane in (self._records, self._engine, self._words):
+            lane.close()
+
+    async def worded(self, assessment: Assessment, note: str, language: str) -> Worded:
+        """By the language model, where there is one; it works in its own process and its own lane."""
+
+        def work() -> Worded:
+            words = catalogue(language)
+            narrative = self._voice.tell(assessment, words)
+            if narrative and (remark := self._voice.remark(assessment, words)):
+                narrative = msgspec.structs.replace(narrative, second_reader=remark)
+            if assessment.note_unread or not self._voice.may("extract"):
+                return Worded(narrative)
+            return Worded(narrative, self._voice.suggested(note, assessment.findings or (), self._near))
+
+        return await self._words(work)
+
+    def _near(self, piece: str) -> Sequence[tuple[str, str]]:
+        """Opened when a model that may suggest findings first asks, in its own lane."""
+        if self._nearest is None:
+            sources = open_sources(self.settings.home, self._box.desk.library, open_knowledge())
+            self._nearest = nearest_findings(sources)
+        return self._nearest(piece)
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def now_s() -> int:
+    return int(time.time())

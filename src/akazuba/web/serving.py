@@ -1,0 +1,33 @@
+"""The HTTP server around the page. The only module that knows uvicorn. Nothing of a request is logged."""
+
+from __future__ import annotations
+
+import socket
+
+import uvicorn
+
+from akazuba.web.app import create_app
+from akazuba.web.clinic_ca import Certificates
+from akazuba.web.post import Post
+
+MOST_CONNECTIONS = 200
+IDLE_S = 30
+
+
+def run(post: Post, listening: socket.socket, tls: Certificates | None) -> None:
+    """Until it is told to stop."""
+    app = create_app(post, secure=tls is not None)
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        date_header=True,
+        proxy_headers=False,
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=5,
+        ssl_certfile=tls.certificate if tls else None,
+        ssl_keyfile=tls.key if tls else None,
+    )
+    uvicorn.Server(config).run([listening])

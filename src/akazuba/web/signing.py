@@ -1,0 +1,129 @@
+"""Unlocking the box, signing in by PIN, changing over on a shared tablet, breaking glass, locking up."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from akazuba.errors import InputError
+from akazuba.governance.roles import BEHIND_GLASS, known_action
+from akazuba.governance.sessions import Granted, Started
+from akazuba.governance.users import users
+from akazuba.web import access
+from akazuba.web.home import own_path
+from akazuba.web.pages import page
+from akazuba.web.post import Records
+
+
+def routes() -> list[BaseRoute]:
+    return [
+        Route("/unlock", unlock_page),
+        Route("/unlock", unlock, methods=["POST"]),
+        Route("/lock", lock, methods=["POST"]),
+        Route("/sign-in", sign_in_page),
+        Route("/sign-in", sign_in, methods=["POST"]),
+        Route("/sign-out", sign_out, methods=["POST"]),
+        Route("/glass", break_glass, methods=["POST"]),
+    ]
+
+
+async def unlock_page(request: Request) -> Response:
+    return await page(request, "unlock.html", error="")
+
+
+async def unlock(request: Request) -> Response:
+    """The day's passphrase. Wrong ones cost about a fifth of a second each, and few a minute are taken."""
+    form = await access.posted(request)
+    passphrase = access.field(form, "passphrase", 1000)
+    try:
+        merged = await access.post_of(request).unlock(passphrase)
+    except InputError as problem:
+        return await page(request, "unlock.html", 422, error=str(problem))
+    if merged.entries or merged.unreadable:
+        return await page(request, "unlocked.html", merged=merged)
+    return RedirectResponse("/sign-in", 303)
+
+
+async def lock(request: Request) -> Response:
+    """The day is over. Whoever is signed in may lock up; helping goes on without records."""
+    await access.posted(request)
+    if await access.signed_in(request) is None:
+        raise access.SignInNeededError("nobody is signed in on this tablet")
+    await access.post_of(request).records(lambda kept: kept.lock())
+    return RedirectResponse("/", 303)
+
+
+async def sign_in_page(request: Request, error: str = "", status: int = 200) -> Response:
+    """Names are shown only while the box is unlocked, of users who may sign in."""
+
+    def work(kept: Records) -> list[tuple[str, str]]:
+        if kept.store is None:
+            return []
+        return [(user.id, user.name) for user in users(kept.store).values() if user.usable]
+
+    people = await access.post_of(request).records(work)
+    back = request.query_params.get("next", "/")
+    return await page(
+        request, "sign_in.html", status, error=error, people=people, back=back if own_path(back) else "/"
+    )
+
+
+async def sign_in(request: Request) -> Response:
+    form = await access.posted(request)
+    who, pin = access.field(form, "user", 80), access.field(form, "pin", 40)
+    back, visitor = access.field(form, "next", 500) or "/", access.visitor(request)
+
+    def work(kept: Records) -> Started:
+        return kept.entrance().start(who, pin, visitor.tablet)
+
+    try:
+        started = await access.post_of(request).records(work)
+    except InputError as problem:
+        if "x-fragment" in request.headers:
+            raise
+        return await sign_in_page(request, str(problem), 422)
+    response: Response = (
+        JSONResponse({"wrong_before": started.wrong_before})
+        if "x-fragment" in request.headers
+        else await page(request, "signed_in.html", wrong_before=started.wrong_before, back=back)
+        if started.wrong_before
+        else RedirectResponse(back if own_path(back) else "/", 303)
+    )
+    access.set_cookie(request, response, access.SESSION, started.token)
+    access.remember(request, response)
+    return response
+
+
+async def sign_out(request: Request) -> Response:
+    await access.posted(request)
+    who = access.visitor(request)
+    if await access.signed_in(request) is not None:
+        await access.post_of(request).records(lambda kept: kept.entrance().end(who.token, who.tablet))
+    response = RedirectResponse("/sign-in", 303)
+    response.delete_cookie(access.SESSION, path="/")
+    return response
+
+
+async def break_glass(request: Request) -> Response:
+    """One right for one patient for half an hour, with a written reason that a supervisor reads."""
+    form = await access.posted(request)
+    action, who = known_action(access.field(form, "action", 40)), access.visitor(request)
+    patient, reason = access.field(form, "patient", 80), access.field(form, "reason")
+    if await access.signed_in(request) is None:
+        raise access.SignInNeededError("nobody is signed in on this tablet")
+
+    def work(kept: Records) -> Granted:
+        return kept.entrance().break_glass(who.token, who.tablet, action, patient, reason)
+
+    granted = await access.post_of(request).records(work)
+    return Response(
+        msgspec.json.encode({"granted": granted.verdict.allowed, "why": granted.verdict.why}),
+        media_type="application/json",
+    )
+
+
+def may_break(role: str) -> frozenset[str]:
+    """What lies behind glass for a role."""
+    return frozenset(action for known, actions in BEHIND_GLASS.items() if known == role for action in actions)

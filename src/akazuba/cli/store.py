@@ -45,6 +45,7 @@ def opened_store(*, read_only: bool = False) -> Iterator[Store]:
 @contextmanager
 def _opened(home: Path, key: StoreKey, *, read_only: bool = False) -> Iterator[Store]:
     from akazuba.governance.audit_anchors import keep
+    from akazuba.governance.locked import take_in
     from akazuba.storage.spool import merge
     from akazuba.storage.store import Store
 
@@ -53,6 +54,7 @@ def _opened(home: Path, key: StoreKey, *, read_only: bool = False) -> Iterator[S
             yield store
             return
         merged = merge(home, store, key)
+        take_in(store)
         if merged.unreadable or merged.misplaced:
             click.echo(
                 f"recorded while locked: {merged.entries} merged, {merged.unreadable} unreadable,"

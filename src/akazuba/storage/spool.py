@@ -10,8 +10,8 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from akazuba.durable import sync_folder
 from akazuba.errors import ArtefactError, InputError, encodable, why_not_opened
-from akazuba.storage.store import Entry, Store
+from akazuba.storage.store import Entry, Person, Store
 from akazuba.storage.unlocking import StoreKey, key_file
 
 FILE, LOCK, BAD = "spool.bin", "spool.lock", "spool.bad"
@@ -38,7 +38,8 @@ MOST_BYTES = 16 * 1024 * 1024
 
 class Spooled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An entry as it was recorded while locked. at_ms: by the box's clock then. after: the digest of the
-    frame before it, empty for the first in a file.
+    frame before it, empty for the first in a file. person: whom it is about, so that it is merged under her
+    own key and can be erased with her.
     """
 
     at_ms: int
@@ -46,6 +47,7 @@ class Spooled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     by: str
     body: bytes
     after: bytes
+    person: Person | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Spool:
             raise ArtefactError("key file", "the spool's public key", str(problem)) from problem
         self._read_to, self._last = 0, b""
 
-    def add(self, at_ms: int, kind: str, by: str, body: bytes) -> str:
+    def add(self, at_ms: int, kind: str, by: str, body: bytes, person: Person | None = None) -> str:
         """On the disk, sealed, when this returns. A receipt: kept outside the box, it shows a disk that lost
         the entry (`arrived`). Raises InputError for too large a body, ArtefactError when the disk refuses.
         """
@@ -99,7 +101,7 @@ class Spool:
         try:
             with _alone(self._home), _open_to_add(self._path) as handle:
                 end = self._sound_end(handle)
-                said = Spooled(at_ms, encodable(kind), encodable(by), body, self._last)
+                said = Spooled(at_ms, encodable(kind), encodable(by), body, self._last, person)
                 sealed = SUITE.encrypt(msgspec.msgpack.encode(said), self._public, info=INFO)
                 frame = framed(sealed)
                 try:
@@ -181,10 +183,24 @@ def _merged(home: Path, data: bytes, store: Store, key: StoreKey) -> Merged:
         if known is None:
             entries += 1
             body = {"recorded_ms": said.at_ms, "kind": said.kind, "body": said.body, "frame": before.hex()}
-            found.append(Entry(f"locked-{said.kind}", said.by, msgspec.json.encode(body)))
+            patient = _admitted(store, said, before) if said.person else ""
+            found.append(Entry(f"locked-{said.kind}", said.by, msgspec.json.encode(body), patient))
         if known is None or (found and known != TOLD):
             store.add_with(name, told, found)
     return Merged(entries, unreadable, misplaced)
+
+
+def _admitted(store: Store, said: Spooled, frame: bytes) -> str:
+    """The id under which the store has her. One who was erased meanwhile comes back under a new one."""
+    person = said.person
+    assert person is not None  # noqa: S101 - asked for where there is one
+    named = replace(person, name=person.name.strip() or f"unregistered {person.id[-6:]}")
+    for known in (named, replace(named, id=f"p-{frame.hex()[:16]}")):
+        with suppress(InputError):
+            return store.person(known.id).id
+        with suppress(InputError):
+            return store.admit(known, said.by).patient
+    raise InputError("patient", "one that can be admitted", person.id)
 
 
 def _said(piece: Piece, private: hpke.MLKEM768X25519PrivateKey) -> Spooled:

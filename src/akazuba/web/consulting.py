@@ -18,6 +18,7 @@ from akazuba.diagnosis.questions import Question
 from akazuba.errors import CaseError, InputError, encodable
 from akazuba.governance.consent import may
 from akazuba.governance.decisions import record_consultation
+from akazuba.governance.locked import recorded_already, spool
 from akazuba.intake.cases import CaseLine, case_line
 from akazuba.interviews import settled
 from akazuba.records import Assessment, Case
@@ -101,7 +102,10 @@ def keep(kept: Records, shown: Answered, person: Person, by: str, *, known: bool
     if kept.store is None:
         return _spooled(kept, shown, person, by)
     _admitted(kept.store, person, by, known=known)
-    index = _found(kept.store, shown, person.id)
+    index = None
+    if shown.assessment.provenance is not UNSET:
+        digest = shown.assessment.provenance.input_sha256
+        index = recorded_already(kept.store, person.id, shown.case.id, digest)
     if index is None:
         document = msgspec.json.encode(shown.assessment)
         _, recorded = record_consultation(
@@ -160,35 +164,12 @@ def _admitted(store: Store, person: Person, by: str, *, known: bool) -> None:
         raise InputError("consent", "a patient who does not refuse care", allowed.why)
 
 
-def _found(store: Store, shown: Answered, patient: str) -> int | None:
-    """Where the same assessment of the same case stands already: a tablet that got no answer sends again."""
-    if shown.assessment.provenance is UNSET:
-        return None
-    digest = shown.assessment.provenance.input_sha256
-    for entry in store.entries(patient=patient, kind="assessment"):
-        known = msgspec.json.decode(entry.body or b"{}", type=_Known)
-        if known.case_id == shown.case.id and known.provenance.input_sha256 == digest:
-            return entry.index
-    return None
-
-
-class _Source(msgspec.Struct, frozen=True):
-    input_sha256: str = ""
-
-
-class _Known(msgspec.Struct, frozen=True):
-    case_id: str = ""
-    provenance: _Source = _Source()
-
-
 def _spooled(kept: Records, shown: Answered, person: Person, by: str) -> Kept:
     """Sealed while the box is locked; a box without a store keeps nothing."""
     if kept.spool is None:
         return Kept("none", person.id)
-    at = now_ms()
-    for path, data in sorted(shown.came.pictures.items()):
-        kept.spool.add(at, "picture", by, msgspec.msgpack.encode((shown.case.id, path, data)))
-    kept.spool.add(at, "patient", by, msgspec.json.encode(person))
-    kept.spool.add(at, "case", by, shown.came.data)
-    receipt = kept.spool.add(at, "assessment", by, msgspec.json.encode(shown.assessment))
+    document = msgspec.json.encode(shown.assessment)
+    receipt = spool(
+        kept.spool, person, by, now_ms(), shown.came.data, document, shown.came.pictures, kept.versions
+    )
     return Kept("locked", person.id, receipt=receipt)

@@ -22,6 +22,7 @@ from akazuba.consult import Box, open_box
 from akazuba.errors import LockedError
 from akazuba.governance.audit_anchors import KEYS, keep
 from akazuba.governance.decisions import UNKNOWN, Versions
+from akazuba.governance.locked import take_in
 from akazuba.governance.sessions import Door
 from akazuba.knowledge.conditions import open_knowledge
 from akazuba.llm.extract import Nearest
@@ -78,14 +79,14 @@ class Records:
     now stands on.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, while_locked: Versions = UNKNOWN) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
         self.queue = Queue(home / QUEUE)
         self.store: Store | None = None
         self.door: Door | None = None
         self.spool: Spool | None = None
-        self.versions: Versions = UNKNOWN
+        self.versions = self._while_locked = while_locked
         if self.has_store:
             self.spool = Spool(home)
 
@@ -119,6 +120,7 @@ class Records:
         store = Store(self.home, key, now_ms)
         try:
             merged = merge(self.home, store, key)
+            take_in(store)
             keep(self.home, store, now_s)
         except BaseException:
             store.close()
@@ -129,7 +131,7 @@ class Records:
     def lock(self) -> None:
         """The day is over: nothing can be read any more; helping goes on."""
         store, self.store, self.door = self.store, None, None
-        self.versions = UNKNOWN
+        self.versions = self._while_locked
         if store:
             try:
                 keep(self.home, store, now_s)
@@ -165,7 +167,9 @@ class Post:
         try:
             self._box = self._engine.now(lambda: open_box(settings))
             self._digests = self._engine.now(lambda: installed_digests(self._box, settings))
-            self._kept = self._records.now(lambda: Records(settings.home))
+            # local rules are named in the log only: with them a locked box cannot say what ran
+            files = Versions(files=self._digests) if not settings.overlays else UNKNOWN
+            self._kept = self._records.now(lambda: Records(settings.home, files))
         except BaseException:
             self._close_lanes()
             raise

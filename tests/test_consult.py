@@ -127,7 +127,7 @@ def test_an_engine_that_names_conditions_unknown_to_the_knowledge_is_not_used(
 ) -> None:
     known = consult.open_knowledge()
     fewer = replace(known, table=replace(known.table, conditions=known.table.conditions[:1]))
-    monkeypatch.setattr(consult, "open_knowledge", lambda: fewer)
+    monkeypatch.setattr(consult, "open_knowledge", lambda *_: fewer)
     opened = open_box(Settings(terminology_home))
     assert isinstance(opened.engine, ArtefactError)
     assert "actinic-keratosis" in str(opened.engine)

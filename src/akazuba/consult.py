@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -24,9 +25,11 @@ from akazuba.errors import ArtefactError, CaseError
 from akazuba.guidelines.triage import editions
 from akazuba.imaging import look
 from akazuba.intake.cases import CaseLine
+from akazuba.intake.quality import LIMITS
 from akazuba.knowledge.conditions import open_knowledge, origin
 from akazuba.llm.extract import Nearest
 from akazuba.llm.voice import SILENT, Voice
+from akazuba.plugins.brought import Plugins, refusals
 from akazuba.records import (
     Assessment,
     Case,
@@ -35,8 +38,11 @@ from akazuba.records import (
     Provenance,
 )
 from akazuba.settings import Settings
-from akazuba.urgency import Desk, decide, open_desk, why_unread
+from akazuba.urgency import Decided, Desk, decide, open_desk, why_unread
 from akazuba.wording.catalogue import ENGLISH, Catalogue, catalogue
+
+if TYPE_CHECKING:  # a box without plugins loads none of it
+    from akazuba.plugins.reading import ImageReader
 
 QUESTIONS = 3
 """Shown with an assessment; an interview asks one after another."""
@@ -44,12 +50,26 @@ QUESTIONS = 3
 
 @dataclass(frozen=True)
 class Box:
-    """What one consultation needs. engine: why there is none, when its files cannot be trusted."""
+    """What one consultation needs. engine: why there is none, when its files cannot be trusted.
+
+    readers: of plugins, by the kind of image that each reads. refused: (plugin, why) of what plugins bring
+    and the box does not take.
+    """
 
     desk: Desk
     columns: Columns
     software: str
     engine: Engine | ArtefactError
+    readers: Mapping[str, ImageReader] = field(default_factory=dict)
+    refused: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def plugins(self) -> Plugins:
+        return self.desk.plugins
+
+    def refused_now(self, decided: Decided) -> tuple[str, ...]:
+        """What of the plugins is not in use for a case, as its provenance names it."""
+        return refusals((*self.refused, *self.plugins.refused_now, *decided.refused))
 
 
 @dataclass(frozen=True)
@@ -75,9 +95,35 @@ def open_box(settings: Settings) -> Box:
     local overlay that cannot be used.
     """
     desk = open_desk(settings)
-    columns = columns_of(open_knowledge().table, desk.terminology.ancestors)
+    knowledge = open_knowledge(desk.plugins.knowledge, desk.terminology.ancestors)
+    columns, refused = columns_of(knowledge.table, desk.terminology.ancestors), knowledge.refused
+    del knowledge  # its rows are not held beside the engine
     software = f"akazuba {__version__}"
-    return Box(desk, columns, software, _engine(settings, columns.table))
+    engine = _engine(settings, columns.table)
+    readers, unfit = _readers(desk.plugins, engine, columns.table)
+    refused = (*desk.library.refused_of_plugins, *refused, *unfit)
+    return Box(desk, columns, software, engine, readers, refused)
+
+
+def _readers(
+    plugins: Plugins, engine: Engine | ArtefactError, knowledge: KnowledgeTable
+) -> tuple[dict[str, ImageReader], list[tuple[str, str]]]:
+    """The plugins' image readers that may be used, and why the others may not."""
+    own = {*LIMITS, *(engine.kinds if isinstance(engine, Engine) else ())}
+    known = {condition.id for condition in knowledge.conditions}
+    fit: dict[str, ImageReader] = {}
+    unfit: list[tuple[str, str]] = []
+    for name, reader in plugins.readers.items():
+        if name in own:
+            unfit.append(
+                (reader.plugin, f"image kind {name}: expected a kind of its own, found one of the box")
+            )
+        elif unknown := sorted({*reader.kind.conditions} - known):
+            expected = f"conditions of knowledge {knowledge.version}"
+            unfit.append((reader.plugin, f"image kind {name}: expected {expected}, found {unknown[0]}"))
+        else:
+            fit[name] = reader
+    return fit, unfit
 
 
 def _engine(settings: Settings, knowledge: KnowledgeTable) -> Engine | ArtefactError:
@@ -122,7 +168,8 @@ class Consultation:
         @cache
         def readings() -> tuple[Reading, ...]:
             found = tuple(
-                look(box.engine, line, case, self.note, reference, heatmaps) for reference in case.images
+                look(box.engine, line, case, self.note, reference, heatmaps, box.readers)
+                for reference in case.images
             )
             self._clock.lap("images")
             return found
@@ -166,9 +213,16 @@ class Consultation:
             protocols=decided.care.protocols,
             provenance=Provenance(
                 input_sha256=self._line.input_sha256,
-                models=box.engine.digests if isinstance(box.engine, Engine) else {},
+                models={
+                    **(box.engine.digests if isinstance(box.engine, Engine) else {}),
+                    **box.plugins.digests,
+                },
                 knowledge=f"{origin(box.columns.table)}; {box.desk.terminology.version}",
-                guidelines=(*editions(), *box.desk.library.editions(decided.care.protocols)),
+                guidelines=(
+                    *editions(),
+                    *box.desk.library.editions(decided.care.protocols),
+                    *box.refused_now(decided),
+                ),
                 software=box.software,
                 not_read=self._line.ignored,
             ),
@@ -185,9 +239,12 @@ class Consultation:
         suggested = self.suggested(assessment, telling)
         self._clock.lap("words")
         timings = self._clock.laps_ms()
-        return msgspec.structs.replace(
+        finished = msgspec.structs.replace(
             assessment, narrative=narrative, suggested=suggested, timings_ms=timings
         )
+        if self._box.plugins.observers:
+            self._box.plugins.observers.see(finished)
+        return finished
 
     def suggested(self, assessment: Assessment, telling: Telling) -> tuple[Finding, ...]:
         """Findings that a language model sees in the note; none counts before the nurse confirms it."""

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -18,6 +21,9 @@ from akazuba.intake.cases import CaseLine
 from akazuba.intake.images import load_picture
 from akazuba.records import Case, ImageReading, ImageRef, NoteReading, Picture, Quality, QualityProblem
 
+if TYPE_CHECKING:  # a box without plugins loads none of it
+    from akazuba.plugins.reading import ImageReader
+
 
 def look(
     engine: Engine | ArtefactError,
@@ -26,20 +32,26 @@ def look(
     note: NoteReading,
     reference: ImageRef,
     heatmaps: Path | None,
+    readers: Mapping[str, ImageReader] = MappingProxyType({}),
 ) -> Reading:
     """What the engine says of one image.
 
     engine: why there is none, when its files cannot be trusted.
     heatmaps: folder for the overlay of an image that was labelled.
+    readers: of plugins, by the kind of image.
     """
     try:
         picture = load_picture(reference, line.base, line.attachments)
     except ImageError as error:
         return _unread(reference, "unreadable", str(error))
     try:
-        if isinstance(engine, ArtefactError):
+        if reference.kind in readers:
+            image, evidence = readers[reference.kind].read(picture)
+            reading = Reading(image, evidence=evidence)
+        elif isinstance(engine, ArtefactError):
             raise engine
-        reading = engine.read(picture, case.note, note.understood, case.patient.age_in_years)
+        else:
+            reading = engine.read(picture, case.note, note.understood, case.patient.age_in_years)
     except (ArtefactError, OutOfTimeError) as error:
         return _unread(reference, "engine", str(error))
     if heatmaps is not None and reading.image.heatmap_grid:

@@ -54,7 +54,7 @@ def installed_digests(box: Box, settings: Settings) -> dict[str, str]:
         found[OF_THIS_PLACE] = _digest(_data(own), own)
     if isinstance(box.engine, Engine):
         found |= {f"models/{name}": digest for name, digest in box.engine.digests.items()}
-    return found
+    return found | box.plugins.digests
 
 
 def _data(folder: Path) -> Iterable[Path]:
@@ -88,8 +88,9 @@ class Installed:
         if other:
             here = self.digests.get(other[0], "none")[:16]
             return Unavailable(f"{other[0]} was {then.files[other[0]][:16]}…; installed is {here}")
-        if then.files and OF_THIS_PLACE in self.digests.keys() - then.files.keys():
-            return Unavailable(f"{OF_THIS_PLACE} were none then; some are installed now")
+        ours = {OF_THIS_PLACE, *self.box.plugins.digests}
+        if then.files and (more := sorted((ours & self.digests.keys()) - then.files.keys())):
+            return Unavailable(f"{more[0]}: none then, installed now")
         line = case_line(then.case, "replay")
         case = line.case
         if case is None:
@@ -113,7 +114,8 @@ class Installed:
             for number, overlay in enumerate(overlays):
                 paths.append(Path(folder) / f"{number}.json")
                 paths[-1].write_bytes(overlay)
-            library = open_library(tuple(paths), own=self.settings.home / OWN, strict=False)
+            own, brought = self.settings.home / OWN, self.box.plugins.guidelines
+            library = open_library(tuple(paths), own=own, strict=False, brought=brought)
         return replace(self.box, desk=replace(self.box.desk, library=library))
 
 

@@ -21,6 +21,7 @@ class Settings:
     llm: the language model (`AKAZUBA_LLM`): path of a GGUF file, address of an OpenAI-compatible server of
     the local network, or off; "" (the default) is the one that came with the installation. llm_mmproj:
     projector of a vision model (`AKAZUBA_LLM_MMPROJ`).
+    plugins: names of the plugins that are on (`AKAZUBA_PLUGINS`, with `:` between them); none by default.
     """
 
     home: Path
@@ -29,6 +30,7 @@ class Settings:
     overlays: tuple[Path, ...] = ()
     llm: str = ""
     llm_mmproj: Path | None = None
+    plugins: tuple[str, ...] = ()
 
 
 def from_environ(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -49,6 +51,7 @@ def from_environ(environ: Mapping[str, str] = os.environ) -> Settings:
         overlays=tuple(Path(name) for name in environ.get("AKAZUBA_OVERLAYS", "").split(":") if name),
         llm=environ.get("AKAZUBA_LLM", ""),
         llm_mmproj=Path(projector) if (projector := environ.get("AKAZUBA_LLM_MMPROJ")) else None,
+        plugins=tuple(name for name in environ.get("AKAZUBA_PLUGINS", "").split(":") if name),
     )
 
 

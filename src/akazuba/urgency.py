@@ -5,9 +5,11 @@ The charts decide first; numbers in the note and the scores of guidelines may on
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
-from akazuba.errors import CaseError
+from akazuba.errors import AkazubaError, CaseError
 from akazuba.guidelines.care import Care, care_for, raised
 from akazuba.guidelines.case_values import values_of
 from akazuba.guidelines.library import OWN, Library, open_library
@@ -17,6 +19,7 @@ from akazuba.intake.cases import CaseLine
 from akazuba.intake.coded import coded_findings
 from akazuba.intake.noted import with_noted_vitals
 from akazuba.language.reader import Reader
+from akazuba.plugins.brought import NOTHING, Plugins, gather
 from akazuba.records import Action, Case, Finding, NoteReading, Triage, Urgency
 from akazuba.settings import Settings
 from akazuba.terminology import Terminology, open_terminology
@@ -29,6 +32,7 @@ class Desk:
     terminology: Terminology
     reader: Reader
     library: Library
+    plugins: Plugins = NOTHING
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Decided:
     """findings: of the case, its numbers and its note. normal: findings that a normal number rules out.
 
     case: with the vital signs that only the note holds.
+    refused: (plugin, why) of those whose guidelines could not be run for this case.
     """
 
     case: Case
@@ -43,6 +48,7 @@ class Decided:
     normal: tuple[Finding, ...]
     triage: Triage
     care: Care
+    refused: tuple[tuple[str, str], ...] = ()
 
     @property
     def plan(self) -> tuple[Action, ...]:
@@ -52,10 +58,13 @@ class Decided:
 def open_desk(settings: Settings) -> Desk:
     """Raises ArtefactError when terminology or guidelines cannot be trusted, InputError for an overlay."""
     terminology = open_terminology(settings.home)
+    plugins = gather(settings.plugins)
+    own = settings.home / OWN
     return Desk(
         terminology,
         Reader(terminology),
-        open_library(settings.overlays, own=settings.home / OWN, strict=False),
+        open_library(settings.overlays, own=own, strict=False, brought=plugins.guidelines),
+        plugins,
     )
 
 
@@ -85,9 +94,37 @@ def decide(desk: Desk, case: Case, note: NoteReading) -> Decided:
     urgency = triage(case, read, note.understood, ancestors)
     if noted is not case:
         urgency = _more_urgent(urgency, triage(noted, read, note.understood, ancestors))
-    values = values_of(desk.library.all_inputs, noted, findings, ancestors, desk.library.formulary.parts)
-    care = care_for(desk.library, noted, values, urgency.level)
-    return Decided(noted, findings, normal, raised(urgency, care.reasons), care)
+
+    def by(library: Library) -> Care:
+        values = values_of(library.all_inputs, noted, findings, ancestors, library.formulary.parts)
+        return care_for(library, noted, values, urgency.level)
+
+    care, refused = _with_plugins_or_without(desk.library, by)
+    return Decided(noted, findings, normal, raised(urgency, care.reasons), care, refused)
+
+
+def _with_plugins_or_without(
+    library: Library, by: Callable[[Library], Care]
+) -> tuple[Care, tuple[tuple[str, str], ...]]:
+    """What the guidelines say. Those of a plugin that cannot be run for a case are left out and named: an
+    input with too narrow a range must not cost every patient with a fever the answer.
+    """
+    try:
+        return by(library), ()
+    except Exception as fault:  # whatever data of others can bring about
+        why = str(fault) if isinstance(fault, AkazubaError) else type(fault).__name__
+        for names in _fewest_first({*library.brought.values()}):
+            with suppress(Exception):
+                care = by(library.without_plugins(names))
+                return care, tuple((name, f"guidelines not run for this case: {why}") for name in names)
+        raise
+
+
+def _fewest_first(plugins: set[str]) -> Iterator[tuple[str, ...]]:
+    """Each alone, then all."""
+    yield from ((name,) for name in sorted(plugins))
+    if len(plugins) > 1:
+        yield tuple(sorted(plugins))
 
 
 def _more_urgent(given: Triage, noted: Triage) -> Triage:

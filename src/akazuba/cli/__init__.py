@@ -29,6 +29,7 @@ from akazuba.cli.incident import incident
 from akazuba.cli.knowledge import knowledge
 from akazuba.cli.mcp import mcp
 from akazuba.cli.models import EXAMPLES, model
+from akazuba.cli.plugin import plugin
 from akazuba.cli.privacy import privacy
 from akazuba.cli.qkd import qkd
 from akazuba.cli.ranking import rank
@@ -306,6 +307,7 @@ main.add_command(ask)
 main.add_command(guideline)
 main.add_command(knowledge)
 main.add_command(mcp)
+main.add_command(plugin)
 main.add_command(privacy)
 main.add_command(qkd)
 main.add_command(rank)

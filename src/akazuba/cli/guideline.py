@@ -234,7 +234,9 @@ def _from_case(library: Library, file: str) -> tuple[dict[str, Value], Patient]:
 
 def _library(overlays: Sequence[Path]) -> Library:
     from akazuba.guidelines.library import OWN, open_library
+    from akazuba.plugins.brought import gather
     from akazuba.settings import from_environ
 
     settings = from_environ()
-    return open_library((*settings.overlays, *overlays), own=settings.home / OWN)
+    own, brought = settings.home / OWN, gather(settings.plugins).guidelines
+    return open_library((*settings.overlays, *overlays), own=own, brought=brought)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -55,7 +56,7 @@ def model_benchmark(as_json: bool, runs: int) -> None:
 
     with errors_shown():
         settings = from_environ()
-        box = open_box(settings)
+        box = open_box(replace(settings, plugins=()))  # no observer is shown what is only timed
         if isinstance(box.engine, AkazubaError):
             raise box.engine
         facts: dict[str, object] = {"engine": box.engine.version}

@@ -33,11 +33,13 @@ def ask(question: tuple[str, ...], as_json: bool, no_llm: bool) -> None:
     from akazuba.guidelines.library import OWN, open_library
     from akazuba.llm.ask import ask as answer
     from akazuba.llm.voice import SILENT, open_voice
+    from akazuba.plugins.brought import gather
     from akazuba.settings import from_environ
 
     with errors_shown():
         settings = from_environ()
-        library = open_library(settings.overlays, own=settings.home / OWN, strict=False)
+        own, brought = settings.home / OWN, gather(settings.plugins).guidelines
+        library = open_library(settings.overlays, own=own, strict=False, brought=brought)
         sources = opened_sources(settings, library)
         voice = SILENT
         if not no_llm:

@@ -6,7 +6,7 @@ import csv
 import difflib
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Annotated
@@ -67,6 +67,7 @@ class Library:
     """guidelines: as they hold here. published: those that an overlay changed, as they were published.
 
     own: ids of guidelines of this place. refused: what of this place could not be used, and why.
+    brought: plugin by id of the guideline that it brings. refused_of_plugins: plugin and why, of the others.
     """
 
     inputs: Mapping[str, Input]
@@ -77,6 +78,8 @@ class Library:
     overlays: tuple[Overlay, ...]
     own: frozenset[str] = frozenset()
     refused: tuple[str, ...] = ()
+    brought: Mapping[str, str] = field(default_factory=dict)
+    refused_of_plugins: tuple[tuple[str, str], ...] = ()
 
     def get(self, id_: str) -> Guideline:
         """Raises InputError for an unknown id."""
@@ -95,9 +98,23 @@ class Library:
         """What is printed in an assessment's provenance for the guidelines that it used."""
         used = [self.guidelines[protocol.id].about for protocol in protocols]
         overlays = (f"overlay {overlay.title} ({overlay.issued_by})" for overlay in self.overlays)
-        mine = {about.id: ", guideline of this place" for about in used if about.id in self.own}
+        mine = {about.id: f", {words}" for about in used if (words := self._from_elsewhere(about.id))}
         named = (f"{a.title} ({a.publisher}; {a.edition}{mine.get(a.id, '')})" for a in used)
         return (*named, *overlays, *(f"REFUSED: {fault}" for fault in self.refused))
+
+    def _from_elsewhere(self, id_: str) -> str:
+        """Whose a guideline is that is no part of the box; "" for the box's own."""
+        if id_ in self.brought:
+            return f"guideline of plugin {self.brought[id_]}"
+        return "guideline of this place" if id_ in self.own else ""
+
+    def without_plugins(self, names: Iterable[str]) -> Library:
+        """Without the guidelines of some plugins."""
+        left = {id_ for id_, plugin in self.brought.items() if plugin in {*names}}
+        kept = {id_: guideline for id_, guideline in self.guidelines.items() if id_ not in left}
+        published = {id_: guideline for id_, guideline in self.published.items() if id_ not in left}
+        brought = {id_: plugin for id_, plugin in self.brought.items() if id_ not in left}
+        return replace(self, guidelines=kept, published=published, brought=brought)
 
     def values(self, given: Mapping[str, Value], guideline: Guideline | None = None) -> dict[str, Value]:
         """Every input, as given, else computed from what is given, else unassessed.
@@ -148,8 +165,7 @@ class Library:
         if guideline.id in self.published:
             before = run(self.published[guideline.id], values, self.formulary, patient).plan
             plan = tuple(self._compared(guideline, action, before) for action in plan)
-        if guideline.id in self.own:
-            marked = "guideline of this place"
+        if marked := self._from_elsewhere(guideline.id):
             plan = tuple(msgspec.structs.replace(a, overlay=(*a.overlay, marked)) for a in plan)
         return replace(result, plan=tuple(self._in_stock(action, values, patient) for action in plan))
 
@@ -207,11 +223,18 @@ def shipped() -> Library:
 
 
 def open_library(
-    overlays: Sequence[Path] = (), folder: Path = LIBRARY, own: Path | None = None, *, strict: bool = True
+    overlays: Sequence[Path] = (),
+    folder: Path = LIBRARY,
+    own: Path | None = None,
+    *,
+    strict: bool = True,
+    brought: Sequence[tuple[str, Path]] = (),
 ) -> Library:
     """Reads and checks every guideline.
 
     own: a folder of guidelines of this place, beside those of `folder` or instead of one with the same id.
+    brought: folders of guidelines with the plugin that brings each; beside the others, never instead of one.
+    One that cannot be used is left out and named in `refused_of_plugins`.
     strict: a guideline or overlay of this place that cannot be used is an error; otherwise it is left out and
     named in `refused`, so that nobody goes without triage for it.
     Raises ArtefactError, for an overlay InputError, that names the file and the row.
@@ -233,15 +256,26 @@ def open_library(
         for path in (sorted(own.iterdir()) if own is not None and own.is_dir() else ())
         if path.is_dir()
     ]
-    additions += [partial(_with_overlay, path=path) for path in overlays]
     for add in additions:
+        library = _added(library, add, strict)
+    for plugin, path in brought:
         try:
-            library = add(library)
+            library = _with_brought(library, plugin, path)
         except AkazubaError as problem:
-            if strict:
-                raise
-            library = replace(library, refused=(*library.refused, str(problem)))
+            refused = (*library.refused_of_plugins, (plugin, str(problem)))
+            library = replace(library, refused_of_plugins=refused)
+    for path in overlays:
+        library = _added(library, partial(_with_overlay, path=path), strict)
     return library
+
+
+def _added(library: Library, add: Callable[[Library], Library], strict: bool) -> Library:
+    try:
+        return add(library)
+    except AkazubaError as problem:
+        if strict:
+            raise
+        return replace(library, refused=(*library.refused, str(problem)))
 
 
 def _sound(
@@ -260,6 +294,19 @@ def _with_own(library: Library, path: Path) -> Library:
     here = {**library.guidelines, path.name: guideline}
     _refuse_two_meanings(here.values())
     return replace(library, guidelines=here, own=library.own | {path.name})
+
+
+def _with_brought(library: Library, plugin: str, path: Path) -> Library:
+    guideline = _sound(path, library.inputs, library.derived, library.formulary)
+    item = f"plugin {plugin}, guideline {path.name}"
+    if path.name in library.guidelines:
+        raise ArtefactError(item, "an id of its own", f"one of {library.guidelines[path.name].about.title}")
+    titles = {other.about.title.casefold() for other in library.guidelines.values()}
+    if guideline.about.title.casefold() in titles:  # two plans are told apart by it
+        raise ArtefactError(item, "a title of its own", guideline.about.title)
+    here = {**library.guidelines, path.name: guideline}
+    _refuse_two_meanings(here.values())
+    return replace(library, guidelines=here, brought={**library.brought, path.name: plugin})
 
 
 def _with_overlay(library: Library, path: Path) -> Library:

@@ -8,9 +8,10 @@ ranks. Figures without an opened source say "unverified", and `verified_share` s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
+from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
@@ -19,8 +20,9 @@ import numpy.typing as npt
 from msgspec import Meta
 
 from akazuba.datafile import read_rows, refuse_repeats
-from akazuba.errors import ArtefactError
+from akazuba.errors import ArtefactError, CaseError
 from akazuba.records import PRIOR_FACTORS, Condition, KnowledgeTable, Value
+from akazuba.terminology import Ancestors, kinds_of
 
 UNVERIFIED = "unverified"
 
@@ -108,18 +110,80 @@ class ConditionRow(Value, frozen=True):
 
 @dataclass(frozen=True)
 class CommonKnowledge:
-    """rows: the conditions in full, in the order of the table's. finding_ids: by a finding's name."""
+    """rows: the conditions in full, in the order of the table's. finding_ids: by a finding's name.
+
+    refused: (plugin, why) of the brought folders that could not be used.
+    """
 
     about: About
     rows: tuple[ConditionRow, ...]
     finding_ids: Mapping[str, str]
     table: KnowledgeTable
+    refused: tuple[tuple[str, str], ...] = ()
 
 
-def open_knowledge() -> CommonKnowledge:
-    """The knowledge inside the package. Raises ArtefactError like `read_knowledge`."""
+def open_knowledge(
+    brought: Sequence[tuple[str, Path]] = (), ancestors: Ancestors = lambda id_: frozenset((id_,))
+) -> CommonKnowledge:
+    """The knowledge inside the package, and what plugins add to it.
+
+    brought: folders of further rows, each with its plugin. ancestors: of the terms that its findings are.
+    Raises ArtefactError like `read_knowledge`; for a brought folder that cannot be used, it is in `refused`.
+    """
     folder = resources.files("akazuba.knowledge") / "common"
-    return read_knowledge({path.name: path.read_bytes() for path in folder.iterdir()})
+    files = {path.name: path.read_bytes() for path in folder.iterdir()}
+    knowledge, refused = read_knowledge(files), list[tuple[str, str]]()
+    for plugin, path in brought:
+        try:
+            more = with_brought(files, knowledge, plugin, path)
+            larger = read_knowledge(more)
+            _refuse_unfit_findings(larger.table, knowledge.table, ancestors)
+        except ArtefactError as problem:
+            refused.append((plugin, str(problem)))
+        else:
+            files, knowledge = more, larger
+    return replace(knowledge, refused=tuple(refused)) if refused else knowledge
+
+
+def with_brought(
+    files: Mapping[str, bytes], known: CommonKnowledge, plugin: str, folder: Path
+) -> dict[str, bytes]:
+    """The files with a plugin's rows beside them; each of its conditions says whose it is.
+
+    Raises ArtefactError for files that cannot be read, and for a name that the box gives a condition already.
+    """
+    try:
+        given = {path.name: path.read_bytes() for path in sorted(folder.glob("*.json"))}
+    except OSError as problem:
+        raise ArtefactError(f"knowledge {folder.name}", "files that can be read", str(problem)) from problem
+    if not given or ABOUT in given:
+        expected = "files of findings, tests and conditions (each row states its own source)"
+        raise ArtefactError(f"knowledge {folder.name}", expected, ABOUT if given else "none")
+    more, names = dict(files), {row.name.casefold() for row in known.rows}
+    for name, data in given.items():
+        rows = _decoded(data, name, list[dict[str, object]])
+        if name in (FINDINGS, TESTS):
+            more[name] = msgspec.json.encode([*_decoded(files[name], name, tuple[msgspec.Raw, ...]), *rows])
+            continue
+        for row in rows:
+            if str(row.get("name", "")).casefold() in names:
+                raise ArtefactError(f"{name}, condition {row['name']}", "a name of its own", "one of the box")
+            row["review"] = f"{row.get('review') or known.about.review} (plugin {plugin})"
+        more[f"plugin {plugin}/{name}"] = msgspec.json.encode(rows)
+    return more
+
+
+def _refuse_unfit_findings(larger: KnowledgeTable, known: KnowledgeTable, ancestors: Ancestors) -> None:
+    """A finding more general than one of the box would change what the box's own finding means."""
+    old = {*known.finding_ids, *known.aliases}
+    for id_ in ({*larger.finding_ids, *larger.aliases}) - old:
+        item = f"{FINDINGS}, finding {id_}"
+        try:
+            kinds_of(id_, ancestors)
+        except CaseError as problem:
+            raise ArtefactError(item, "an id that the terms have", problem.found) from problem
+        if below := sorted(other for other in old if id_ in kinds_of(other, ancestors)):
+            raise ArtefactError(item, "no finding above one of the box", f"{below[0]} is a kind of it")
 
 
 def read_knowledge(files: Mapping[str, bytes]) -> CommonKnowledge:

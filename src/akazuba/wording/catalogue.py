@@ -12,12 +12,14 @@ import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
-from akazuba.errors import ArtefactError, InputError
+from akazuba.errors import ArtefactError, InputError, why_not_opened
 
 ENGLISH = "en"
 SCREEN = "screen.tsv"
@@ -39,6 +41,9 @@ _NO_VERBS = frozenset(
 DEEPEST = 12
 """Levels to which a text is taken apart."""
 
+MOST_TABLE_BYTES = 16 * 1024**2
+"""A table has about 1 MB."""
+
 
 @dataclass(frozen=True)
 class Language:
@@ -53,6 +58,19 @@ class Language:
     between: str = ", "
     after: str = "; "
     blank: str = " "
+
+
+@dataclass(frozen=True)
+class BroughtTable:
+    """A language that a plugin brings."""
+
+    plugin: str
+    language: Language
+    table: bytes
+
+    @property
+    def shown(self) -> Language:
+        return replace(self.language, review=f"{self.language.review} (plugin {self.plugin})")
 
 
 @dataclass
@@ -240,22 +258,47 @@ def _filled(said: str, given: Sequence[str]) -> str:
     return _HOLE.sub(value, said)
 
 
-def languages() -> dict[str, Language]:
-    """Language by ISO 639-1 code, English first."""
-    return msgspec.json.decode(_file("languages.json"), type=dict[str, Language])
+_NONE: Mapping[str, BroughtTable] = MappingProxyType({})
 
 
-def catalogue(code: str) -> Catalogue:
+def languages(brought: Mapping[str, BroughtTable] = _NONE) -> dict[str, Language]:
+    """Language by ISO 639-1 code, English first. brought: by plugins, which add but replace none."""
+    shipped = msgspec.json.decode(_file("languages.json"), type=dict[str, Language])
+    return shipped | {code: table.shown for code, table in brought.items() if code not in shipped}
+
+
+def catalogue(code: str, brought: Mapping[str, BroughtTable] = _NONE) -> Catalogue:
     """The table of a language. Raises InputError when the box has none, ArtefactError for a broken row.
 
     >>> catalogue("en").say("no sign of danger")
     'no sign of danger'
     """
-    known = languages()
+    known = languages(brought)
     if code not in known:
         raise InputError("language", "one of " + ", ".join(known), code)
-    rows = {} if code == ENGLISH else Rows(_file(f"{code}.tsv"), f"{code}.tsv")
+    if code == ENGLISH:
+        return Catalogue(code, known[code], {})
+    if code in languages():
+        rows = Rows(_file(f"{code}.tsv"), f"{code}.tsv")
+    else:
+        rows = Rows(brought[code].table, f"{code}.tsv of plugin {brought[code].plugin}")
     return Catalogue(code, known[code], rows)
+
+
+def read_table(path: Path, item: str) -> bytes:
+    """A table that is no part of the package, checked row by row. Raises ArtefactError that names `item`."""
+    try:
+        if (size := path.stat().st_size) > MOST_TABLE_BYTES:
+            raise ArtefactError(
+                item, f"a table of at most {MOST_TABLE_BYTES // 1024**2} MiB", f"{size} bytes"
+            )
+        table = path.read_bytes()
+        table.decode()
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ArtefactError(item, "a table of UTF-8 text", why_not_opened(problem)) from problem
+    if not Rows(table, f"{item}, {path.name}"):
+        raise ArtefactError(item, "an English text, a tab and its translation in each line", "no line")
+    return table
 
 
 class Rows(Mapping[str, str]):

@@ -6,10 +6,11 @@ Every run is a child process that records and says what was acknowledged; it alw
 the system are real: strace kills it at a chosen write or lets a sync fail (EIO), a full tmpfs (ENOSPC), a
 limit on file size (a write cut short). What a disk does afterwards is MODELLED by editing the files between
 two runs: a lying disk (the files as they were at an earlier acknowledgement), a torn tail, a bit flip, frames
-of the log twice or in another order. The clock is passed in. Run N of a seed is the same run each time, but
-for what the system's own timing adds. A checkpoint (or a receipt, or a key's name) of the last
-acknowledgement is kept outside, as a witness would; what a lying disk loses after the last one that was kept
-outside, nobody can see.
+of the log twice or in another order. A cut link is MODELLED too: what comes in arrives in part first, or an
+acknowledgement goes astray and the same is asked for again. The clock is passed in. Run N of a seed is the
+same run each time, but for what the system's own timing adds. A checkpoint (or a receipt, or a key's name) of
+the last acknowledgement is kept outside, as a witness would; what a lying disk loses after the last one that
+was kept outside, nobody can see.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ from pathlib import Path
 from akazuba.durable import write_durably
 from akazuba.errors import AkazubaError, UntrustedError
 from akazuba.governance.checkpoint import Checkpoint, Verifier, opened, signed
+from akazuba.governance.responsibility import Release, adopt, believing, held_in, seal
+from akazuba.governance.witness import Witness
 from akazuba.merkle import Frontier
 from akazuba.privacy.keys.identity import Identity, new_identity
 from akazuba.privacy.keys.store import KeyStore
@@ -46,16 +49,18 @@ from akazuba.storage.store import Entry, Person, Store
 from akazuba.storage.unlocking import Cost, StoreKey, change_passphrase, set_up, unlocked
 
 RESULTS = Path(__file__).parent / "results" / "record_faults.json"
-SYSTEM = ("kill -9", "disk full", "EIO on fsync", "short write", "clock")
+SYSTEM = ("kill -9", "disk full", "EIO on fsync", "short write", "clock", "link cut")
 DISK = ("lying write", "torn tail", "bit flip", "duplicate", "reorder")
 """MODELLED. The disk loses or alters what it had acknowledged; it must show."""
 
-TARGETS = ("record", "audit", "spool", "update", "rotation")
+TARGETS = ("record", "audit", "spool", "update", "rotation", "release")
 NOW_MS, DAY_MS = 1_790_000_000_000, 86_400_000
 STEPS, FRAME = 8, 24 + 4096
 CHEAP = Cost(32, 1, 1)
 IDENTITY = Identity(bytes(range(32)), bytes(range(32, 64)))
 ORIGIN = "box.example"
+DEVELOPER = Identity(bytes(range(64, 96)), bytes(range(96, 128)))
+BELIEVED = believing(DEVELOPER.public)
 
 
 @dataclass(frozen=True)
@@ -120,21 +125,26 @@ Step = Callable[[int], str]
 
 
 @contextmanager
-def steps(box: Box, target: str) -> Iterator[Step]:
+def steps(box: Box, target: str) -> Iterator[tuple[Step, Step]]:
+    """The step, and what comes of it when the link is cut: a part arrives, which must be refused, or the
+    acknowledgement goes astray.
+    """
     if target == "spool":
         spool = Spool(box.home)
-        yield lambda i: spool.add(box.now_ms(), "case", "nurse", body(i))
+        yield ((lambda i: spool.add(box.now_ms(), "case", "nurse", body(i))),) * 2
     elif target == "rotation":
         with closing(box.keys()) as keys:
-            yield lambda i: rotated(box, keys, i)
+            yield (lambda i: rotated(box, keys, i)), (lambda i: unanswered(keys, i))
     else:
         store = box.store()
         if target == "record":
-            yield lambda i: recorded(store, store.add(Entry("case", "nurse", body(i), "p"))[0].index)
+            yield ((lambda i: recorded(store, store.add(Entry("case", "nurse", body(i), "p"))[0].index)),) * 2
         elif target == "audit":
-            yield lambda i: noted(box, store, i)
+            yield (lambda i: noted(box, store, i)), (lambda i: witnessed_in_part(box, i))
+        elif target == "release":
+            yield (lambda i: released(store, i)), (lambda i: released_in_part(box, store, i))
         else:
-            yield lambda i: updated(box, store, i)
+            yield ((lambda i: updated(box, store, i)),) * 2
 
 
 def body(i: int) -> bytes:
@@ -155,6 +165,35 @@ def noted(box: Box, store: Store, i: int) -> str:
 def updated(box: Box, store: Store, i: int) -> str:
     write_durably(box.home / "site.json", body(i))
     return recorded(store, store.add(Entry("update", "deployer", sha256(body(i)).digest()))[0].index)
+
+
+def released(store: Store, i: int) -> str:
+    return recorded(store, adopt(store, "operator", "release", signed_release(i), BELIEVED).index)
+
+
+def signed_release(i: int) -> bytes:
+    files = {f"models/{n}": sha256(body(i + n)).hexdigest() for n in range(3)}
+    return seal(DEVELOPER, "release", Release(1, f"release {i}", 0, files, {}, {}, {}, "0" * 64))
+
+
+def released_in_part(box: Box, store: Store, i: int) -> str:
+    whole = signed_release(i)
+    adopt(store, "operator", "release", whole[: box.chance.randrange(len(whole))], BELIEVED)
+    raise RuntimeError("a part of a release was taken for the whole")
+
+
+def witnessed_in_part(box: Box, i: int) -> str:
+    note = signed(Checkpoint(ORIGIN, i + 1, bytes([i]) * 32), IDENTITY, ORIGIN)
+    seer = Witness(box.home / "seer", DEVELOPER, "seer", lambda: 1, lambda _: [IDENTITY.public])
+    with closing(seer):
+        seer.cosign(note[: box.chance.randrange(len(note))])
+    raise RuntimeError("a part of a checkpoint was taken for the whole")
+
+
+def unanswered(keys: KeyStore, i: int) -> str:
+    """The next key waits for whoever enrols it; asked for again it is the same."""
+    keys._random = random.Random(i + 1).randbytes
+    return keys.next_identity().public.key_id
 
 
 def rotated(box: Box, keys: KeyStore, i: int) -> str:
@@ -206,6 +245,8 @@ def check_log(box: Box, store: Store, told: Sequence[str], target: str, tried: i
         begun = begun[begun.index(named[0]) if named and named[0] in begun else 0 :]
         if digest not in [*(named or [b""]), *begun]:
             noticed = "box: the file is not the one that the log names"
+    if not noticed and target == "release":
+        noticed = check_releases(store, told)
     store.search("nobody")
     store.add(Entry("after", "nurse", b"the box goes on", "p"))
     return len(told) - found, noticed
@@ -222,6 +263,15 @@ def check_note(box: Box, store: Store, size: int) -> str:
     if said.size > store.size or Frontier.of(said.size, store.node).root() != said.root:
         return f"box: a checkpoint of {said.size} entries that the log does not continue"
     return "" if said.size >= size else f"anchor: a checkpoint of {said.size} entries after one of {size}"
+
+
+def check_releases(store: Store, told: Sequence[str]) -> str:
+    """Every release is one that the developer signed, whole, and the newest is not an older one than told."""
+    held = held_in(store, "release", Release, BELIEVED)
+    if len(held) != len(list(store.entries(kind="release"))) or any(one.problem for one in held):
+        return "box: a release that nobody signed"
+    newest = held[-1].index if held else -1
+    return "" if not told or (newest or 0) >= int(told[-1].split()[0]) else "anchor: an older release"
 
 
 def check_spool(box: Box, told: Sequence[str]) -> tuple[int, str, int]:
@@ -275,7 +325,7 @@ def run(number: int, seed: int, folder: Path, small: Path | None) -> Run | None:
             child(box, lambda _: merge_once(box), injected)
         saved = 0
         with suppress(AkazubaError):
-            if target in ("record", "audit") and kind in DISK:
+            if target in ("record", "audit", "release") and kind in DISK:
                 saved = len(salvage(box.home, box.key()).entries)
         lost, noticed, twice = check(box, target, heard.told, heard.tried)
         altered = kind in DISK and bool(lost)
@@ -304,11 +354,11 @@ def worked(box: Box, kind: str, target: str) -> Heard:
     at, kept = chance.randrange(STEPS), chance.randrange(1, STEPS)
 
     def work(tell: Callable[[str], None]) -> None:
-        with steps(box, target) as step:
+        with steps(box, target) as (step, cut):
             for i in range(STEPS):
                 tell(f"try {i}")
-                if i == at and kind in ("disk full", "short write"):
-                    hindered(box, kind, target)
+                if i == at:
+                    tell(befallen(box, kind, target, cut, i))
                 if i == kept and kind in DISK:
                     shutil.copytree(box.home, box.home.parent / "earlier")
                 try:
@@ -323,6 +373,18 @@ def worked(box: Box, kind: str, target: str) -> Heard:
             os.kill(os.getpid(), signal.SIGKILL)  # nothing is closed in order
 
     return child(box, work, inject)
+
+
+def befallen(box: Box, kind: str, target: str, cut: Step, i: int) -> str:
+    """What comes over the box before its i-th thing, and what came of it, if that is known."""
+    if kind in ("disk full", "short write"):
+        hindered(box, kind, target)
+    if kind != "link cut":
+        return ""
+    try:
+        return f"astray {cut(i)}"
+    except UntrustedError:
+        return "refused"
 
 
 def hindered(box: Box, kind: str, target: str) -> None:
@@ -428,6 +490,7 @@ FILES = {
     "audit": ("store.sqlite3", "store.sqlite3-wal", "checkpoint"),
     "spool": ("spool.bin",),
     "update": ("store.sqlite3", "store.sqlite3-wal", "site.json"),
+    "release": ("store.sqlite3", "store.sqlite3-wal"),
     "rotation": ("store.key.json", "keys.sqlite3", "keys.sqlite3-wal", "device.secret"),
 }
 
@@ -500,7 +563,7 @@ def matrix(runs: int, seed: int, only: int | None = None) -> tuple[dict[str, obj
         for number in range(runs) if only is None else [only]:
             made = run(number, seed, Path(folder), small)
             if made is None:
-                skipped[(SYSTEM + DISK)[number % 10]] += 1
+                skipped[(SYSTEM + DISK)[number % len(SYSTEM + DISK)]] += 1
             else:
                 done.append(made)
     honest = [one for one in done if one.kind in SYSTEM or not one.detected]

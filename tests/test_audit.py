@@ -543,6 +543,9 @@ def test_an_exported_log_with_a_far_index_takes_no_memory(store: Store) -> None:
     lines[5] = lines[5].replace(b'"index":4', b'"index":9000000000000')
     with pytest.raises(UntrustedError, match="exported log: expected entry 4, found entry 9000000000000"):
         check_exported(lines, LOG)
+    far = [lines[4].replace(b'"index":3', b'"index":%d' % (900_000 * number)) for number in (1, 2)]
+    with pytest.raises(UntrustedError, match="found entry 1800000"):
+        check_exported([*lines[:5], *far], LOG)
 
 
 # --- who read what ------------------------------------------------------------------------------------

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import html
+import io
 import json
 import random
+import re
 import shutil
+import stat
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -24,7 +28,10 @@ from akazuba.governance import course
 from akazuba.governance.audit_anchors import key_file, last_note, log_keys
 from akazuba.governance.checkpoint import Verifier
 from akazuba.governance.decisions import Open, Versions, record_consultation
+from akazuba.governance.incident_causes import overlays_named
 from akazuba.governance.incident_dossier import Believed, Dossier, dossier
+from akazuba.governance.incident_findings import Evidence
+from akazuba.governance.incident_pdf import as_pdf, installed_fonts
 from akazuba.governance.incident_replay import Replayed, Then, Unavailable, differences, other_advice
 from akazuba.governance.incident_report import as_html, as_json, as_text
 from akazuba.governance.incidents import (
@@ -36,6 +43,8 @@ from akazuba.governance.incidents import (
     report_incident,
 )
 from akazuba.governance.responsibility import believing
+from akazuba.governance.users import PASSPHRASE as BY_PASSPHRASE
+from akazuba.governance.users import add
 from akazuba.intake.cases import case_line
 from akazuba.privacy.keys.identity import new_identity
 from akazuba.records import Assessment, Triage
@@ -197,6 +206,24 @@ def test_an_answer_counts_by_the_clock_of_the_boot_when_it_is_known(
 
 
 # --- what cannot be known is said -----------------------------------------------------------------------
+
+
+def test_an_answer_from_before_the_alarm_shows_nothing(
+    story: plants.Story, a_post: Post, rules: plants.Rules
+) -> None:
+    file = file_of(a_post, enacted(a_post, rules, story))
+    unknown = [replace(it, body=msgspec.structs.replace(it.body, waited_s=None)) for it in file.acknowledged]
+    early = tuple(replace(it, at_ms=file.alarms[0].at_ms - 86_400_000) for it in unknown)
+    said = attribute(replace(file, acknowledged=early, standing=None), rules.replay)
+    assert not said.causes
+    assert any("the box's clock was set back" in it for it in said.unchecked)
+
+
+def test_local_rules_are_replayed_in_the_order_in_which_they_ran(
+    story: plants.Story, a_post: Post, rules: plants.Rules
+) -> None:
+    file = replace(file_of(a_post, enacted(a_post, rules, story)), overlays={"aa": b"first", "bb": b"second"})
+    assert overlays_named(file, {"z.json": "aa", "a.json": "bb"}) == (b"first", b"second")
 
 
 def test_versions_that_are_gone_are_said_to_be_gone(
@@ -395,6 +422,78 @@ def test_every_form_of_the_report_says_that_it_is_no_legal_finding(hostile: Attr
     assert json.loads(as_json(hostile))["disclaimer"] == NOT_A_FINDING
 
 
+# --- as PDF -------------------------------------------------------------------------------------------------
+
+
+def pdf_text(data: bytes) -> str:
+    """All that a reader of PDF finds, without white space, which a line's end may change."""
+    pypdf = pytest.importorskip("pypdf", reason="takes pypdf")
+    pages = pypdf.PdfReader(io.BytesIO(data)).pages
+    footers = re.compile(r"Assessment [0-9]+, page [0-9]+\. Not a legal finding\.")
+    return "".join(footers.sub("", page.extract_text()) for page in pages).translate(BLANK)
+
+
+BLANK = {ord(character): None for character in " \n\t\0\N{NO-BREAK SPACE}"}
+"""NUL too: pypdf reads one before each glyph of a font with PostScript outlines (poppler does not)."""
+
+
+def leaves(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple):
+        for it in value.values() if isinstance(value, dict) else value:
+            yield from leaves(it)
+
+
+def test_the_pdf_says_all_that_the_page_says_as_text(hostile: Attribution) -> None:
+    pytest.importorskip("fpdf", reason="takes the extra `report`")
+    evidence = Evidence("digests differ", (1, 2), {"image/encoder": "ab" * 32}, "release.files")
+    cause = msgspec.structs.replace(hostile.causes[0], evidence=(evidence,))
+    said = msgspec.structs.replace(
+        hostile, causes=(cause, cause), noted=("a rule ran",), unchecked=("no key",)
+    )
+    text, page = pdf_text(as_pdf(said)), html.unescape(as_html(said))
+    assert NOT_A_FINDING.translate(BLANK) in text
+    texts = [*leaves(msgspec.to_builtins(said)), *evidence.digests, "entries 1, 2", "2. alarm-ignored"]
+    assert len(texts) > 20
+    for words in texts:
+        assert words.replace("\0", r"\u0000").replace("\u202e", r"\u202e").translate(BLANK) in text
+        assert words.split("\0")[0].translate(BLANK) in re.sub("</?bdi>", "", page).translate(BLANK)
+
+
+def test_what_cannot_be_shown_stands_in_the_pdf_as_its_escape(hostile: Attribution) -> None:
+    pytest.importorskip("fpdf", reason="takes the extra `report`")
+    odd = "a\u00adb {nb} \u202emirrored\u202c \u0645\u0631 \u0915\u093f \x07 \U0001f9ea \ud7ff end"
+    text = pdf_text(as_pdf(msgspec.structs.replace(hostile, what=odd)))
+    assert r"a\u00adb{nb}\u202emirrored\u202c\u0645\u0631\u0915\u093f\u0007\U0001f9ea\ud7ffend" in text
+
+
+def test_long_words_and_many_pages_are_wrapped_and_none_is_lost(hostile: Attribution) -> None:
+    pytest.importorskip("fpdf", reason="takes the extra `report`")
+    word, lines = "0123456789abcdef" * 100, "\n".join(f"line {number}." for number in range(300))
+    text = pdf_text(as_pdf(msgspec.structs.replace(hostile, what=f"{word}\n{lines}")))
+    assert word in text
+    assert all(f"line{number}." in text for number in range(300))
+
+
+def test_a_script_is_shown_where_a_font_has_it(hostile: Attribution) -> None:
+    pytest.importorskip("fpdf", reason="takes the extra `report`")
+    ideographs = [path for path in installed_fonts() if "CJK" in path.name or path.name.startswith("wqy")]
+    said = msgspec.structs.replace(hostile, what="Fièvre, лихорадка, 发热")
+    alone = [path for path in installed_fonts() if path not in ideographs]
+    assert r"Fièvre,лихорадка,\u53d1\u70ed" in pdf_text(as_pdf(said, alone))
+    if ideographs:
+        assert "Fièvre,лихорадка,发热" in pdf_text(as_pdf(said))
+    with pytest.raises(InputError, match="a font"):
+        as_pdf(said, [])
+
+
+def test_without_the_extra_the_pdf_names_it(hostile: Attribution, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fpdf", None)
+    with pytest.raises(InputError, match="the extra `report`"):
+        as_pdf(hostile)
+
+
 # --- replay -------------------------------------------------------------------------------------------------
 
 
@@ -501,8 +600,9 @@ def command(box_home: Path) -> Callable[..., str]:
         "AKAZUBA_LLM": "off",
     }
 
-    def run(*arguments: str, code: int = 0) -> str:
-        result = CliRunner(env=environment).invoke(incident_command, list(arguments))
+    def run(*arguments: str, code: int = 0, home: Path = box_home, typed: str | None = None) -> str:
+        env = {**environment, "AKAZUBA_HOME": str(home)}
+        result = CliRunner(env=env).invoke(incident_command, list(arguments), input=typed)
         assert result.exit_code == code, result.output
         return result.output
 
@@ -514,8 +614,12 @@ def test_the_commands_report_list_and_attribute(command: Callable[..., str], tmp
     told = command("report", "3", "--what", "came back in shock")
     index = told.split()[1]
     assert json.loads(command("list", "--json"))[0]["assessment"] == 3
-    page = tmp_path / "incident.html"
-    said = msgspec.json.decode(command("attribute", index, "--json", "--html", str(page)), type=Attribution)
+    page, paper = tmp_path / "incident.html", tmp_path / "incident.pdf"
+    pytest.importorskip("fpdf", reason="takes the extra `report`")
+    answer = command("attribute", index, "--json", "--html", str(page), "--pdf", str(paper))
+    said = msgspec.json.decode(answer, type=Attribution)
+    assert "cameback" in pdf_text(paper.read_bytes())
+    assert stat.S_IMODE(paper.stat().st_mode) == 0o600
     assert (said.what, said.replay) == ("came back in shock", "the same output")
     assert said.causes == ()
     assert "came back in shock" in page.read_text(encoding="utf-8")
@@ -531,5 +635,22 @@ def test_commands_refuse_what_they_cannot_use(command: Callable[..., str], box_h
     (box_home / "developer.key.json").write_bytes(key)
 
 
+def test_with_users_only_who_may_see_patients_reads_incidents(
+    command: Callable[..., str], box_home: Path
+) -> None:
+    home = box_home.parent / "peopled"
+    shutil.copytree(box_home, home)
+    with closing(Store(home, unlocked(home, PASSPHRASE), lambda: 0)) as store:
+        add(store, BY_PASSPHRASE, "Jean", "supervisor", "735194")
+        add(store, "jean", "Eric", "operator", "604837")
+    for words in (["list"], ["attribute", "c1"], ["report", "3", "--what", "came back"]):
+        assert "a user who may see-patients" in command(*words, code=2, home=home)
+        assert "operator may not" in command(*words, "--as", "Eric", code=2, home=home, typed="604837\n")
+    command("report", "3", "--what", "came back", "--as", "Jean", home=home, typed="735194\n")
+    with closing(Store(home, unlocked(home, PASSPHRASE), lambda: 0)) as store:
+        assert [entry.by for entry in store.entries(kind="incident")][-1] == "jean"
+
+
 def test_a_page_that_cannot_be_written_is_said(command: Callable[..., str], tmp_path: Path) -> None:
     assert command("attribute", "c1", "--html", str(tmp_path), code=2).startswith("error: ")
+    assert command("attribute", "c1", "--pdf", str(tmp_path / "no" / "x"), code=2).startswith("error: --pdf")

@@ -543,6 +543,44 @@ def test_an_old_page_brings_no_erased_patient_back(home: Path, key: StoreKey, st
         assert again.entry(2).body is None
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE patient SET key = NULL, name = NULL, searched = NULL WHERE id = 'p2'",
+        "DELETE FROM patient WHERE id = 'p2'",
+    ],
+)
+def test_a_patient_made_unreadable_without_an_erasure_shows(
+    home: Path, key: StoreKey, store: Store, statement: str
+) -> None:
+    store.add(Entry("case", "nurse", NOTE, "p2"))
+    store.close()
+    with in_hand(home, key) as file:
+        file.execute(statement)
+    with closing(opened(home, key)) as again:
+        assert again.damaged() == ["patient p2: unreadable, and not erased"]
+
+
+def test_an_erased_patient_whose_key_came_back_shows_to_a_reader(
+    home: Path, key: StoreKey, store: Store
+) -> None:
+    row = store._row("SELECT * FROM patient WHERE id = 'p2'")
+    store.erase("p2", "supervisor", "asked for it")
+    assert not store.damaged()
+    store.close()
+    with in_hand(home, key) as file:
+        file.execute("INSERT OR REPLACE INTO patient VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+    with closing(opened(home, key, read_only=True)) as reader:
+        assert reader.damaged() == ["patient p2: erased, and still readable"]
+    with closing(opened(home, key)) as again:
+        assert not again.damaged()
+
+
+def test_a_name_that_utf_8_cannot_carry_is_admitted_with_its_bytes_named(store: Store) -> None:
+    store.admit(Person("\udce9", "caf\udce9"), "nurse")
+    assert store.person("\\udce9").name == "caf\\udce9"
+
+
 def test_an_erasure_says_when_a_reader_holds_the_old_pages(
     home: Path, key: StoreKey, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -666,12 +704,13 @@ def test_a_clock_that_jumps_by_400_days_changes_no_order(home: Path, key: StoreK
 
 
 def test_the_fault_matrix_loses_nothing_and_sees_every_alteration(tmp_path: Path) -> None:
-    counts, runs = record_faults.matrix(50, seed=7)
+    kinds, targets = record_faults.SYSTEM + record_faults.DISK, record_faults.TARGETS
+    counts, runs = record_faults.matrix(len(kinds) * len(targets), seed=7)
     assert counts["acknowledged_lost"] == counts["alterations_undetected"] == counts["merged_twice"] == 0
     assert counts["tracebacks"] == counts["false_alarms"] == 0
-    possible = len(record_faults.SYSTEM + record_faults.DISK) - len(counts["faults_not_possible_here"])
-    assert {run.kind for run in runs} >= {"kill -9", "short write", "clock", *record_faults.DISK}
-    assert len(runs) == 5 * possible
+    possible = len(kinds) - len(counts["faults_not_possible_here"])
+    assert {run.kind for run in runs} >= {"kill -9", "short write", "clock", "link cut", *record_faults.DISK}
+    assert len(runs) == len(targets) * possible
     assert counts["alterations"] >= 15
     again, _ = record_faults.matrix(0, seed=7, only=16)
     assert again["faults_run"] == 1

@@ -143,8 +143,9 @@ def versions_now(installed: Installed, store: Store, by: str = "box") -> Version
             data = path.read_bytes()
         except OSError as problem:
             raise InputError(str(path), "a file of local rules", why_not_opened(problem)) from problem
-        overlays[path.name] = hashlib.sha256(data).hexdigest()
-        if overlays[path.name] not in known:
+        name = path.name if path.name not in overlays else str(path)
+        overlays[name] = hashlib.sha256(data).hexdigest()
+        if overlays[name] not in known:
             adopt_overlay(store, by, data)
     releases = held_in(store, "release", Release, None)
     sites = held_in(store, "configuration", Configuration, None)

@@ -33,6 +33,7 @@ from akazuba.cli.plugin import plugin
 from akazuba.cli.privacy import privacy
 from akazuba.cli.qkd import qkd
 from akazuba.cli.ranking import rank
+from akazuba.cli.serve import serve
 from akazuba.cli.shared import (
     ENGLISH,
     FAILED,
@@ -44,7 +45,7 @@ from akazuba.cli.shared import (
     guarded,
     show,
 )
-from akazuba.cli.serve import serve
+from akazuba.cli.site import site
 from akazuba.cli.store import store
 from akazuba.cli.urgency import growth, triage
 from akazuba.cli.users import users
@@ -312,6 +313,7 @@ main.add_command(privacy)
 main.add_command(qkd)
 main.add_command(rank)
 main.add_command(serve)
+main.add_command(site)
 main.add_command(store)
 main.add_command(audit)
 main.add_command(users)

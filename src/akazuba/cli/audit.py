@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from akazuba.cli.audit_keys import KEYS, WITNESSES, keys_of, untrusted_shown
+from akazuba.cli.audit_witness import cosigned, witness
 from akazuba.cli.shared import FAILED, errors_shown, file_lines, show
 from akazuba.cli.store_patients import AS, JSON
-from akazuba.errors import ArtefactError, InputError, UntrustedError
+from akazuba.errors import ArtefactError, InputError
 
 if TYPE_CHECKING:
     from akazuba.governance.audit import Verdict
@@ -22,21 +23,6 @@ if TYPE_CHECKING:
 PROOF_MOST_BYTES = 3_000_000
 ANCHORS_MOST_BYTES = 1 << 30
 
-KEYS = click.option(
-    "--key",
-    "keys",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="The log's key, as `audit key` wrote it; more than one after an exchange.",
-)
-WITNESSES = click.option(
-    "--witness",
-    "witnesses",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="The key file of a witness whose cosignatures count; any number.",
-)
-
 
 @click.group()
 def audit() -> None:
@@ -44,6 +30,10 @@ def audit() -> None:
 
     Example: akazuba audit verify
     """
+
+
+audit.add_command(witness)
+audit.add_command(cosigned)
 
 
 @audit.command()
@@ -62,7 +52,7 @@ def verify(anchors: Path | None, keys: tuple[Path, ...], witnesses: tuple[Path, 
     from akazuba.settings import from_environ
 
     with errors_shown():
-        known, seers = _keys(keys), _keys(witnesses)
+        known, seers = keys_of(keys), keys_of(witnesses)
         data = read_file(anchors, "checkpoints", ANCHORS_MOST_BYTES) if anchors else b""
         elsewhere = notes_of(data if data.endswith(b"\n\n") else data + b"\n")
         if anchors and not elsewhere:
@@ -204,10 +194,10 @@ def check(proof: Path, keys: tuple[Path, ...], witnesses: tuple[Path, ...], as_j
     from akazuba.report import one_line
 
     with errors_shown():
-        known, seers = _keys(keys), _keys(witnesses)
+        known, seers = keys_of(keys), keys_of(witnesses)
         if not known:
             raise InputError("--key", "the log's key file, which came on another way", "none")
-        with _untrusted_shown(), file_lines(proof, LINE_BYTES, "a proof or an exported log") as lines:
+        with untrusted_shown(), file_lines(proof, LINE_BYTES, "a proof or an exported log") as lines:
             start = next(lines, b"")
             if is_exported_log(start):
                 judged = check_exported(_with(start, lines), known, seers)
@@ -277,25 +267,6 @@ def give_key(out: Path | None) -> None:
             raise InputError("key", "a log that has signed", "none: `akazuba audit checkpoint` signs")
         written(out, key_file(keys[-1]))
     click.echo(f"fingerprint {keys[-1].public.key_id}", err=True)
-
-
-def _keys(paths: tuple[Path, ...]) -> list[Verifier]:
-    from akazuba.cli.store import read_file
-    from akazuba.governance.audit_anchors import KEY_MOST_BYTES, read_key
-
-    return [read_key(read_file(path, "a key file", KEY_MOST_BYTES), str(path)) for path in paths]
-
-
-@contextmanager
-def _untrusted_shown() -> Iterator[None]:
-    """What does not hold: exit code 1, for the input was sound."""
-    from akazuba.report import one_line
-
-    try:
-        yield
-    except UntrustedError as error:
-        click.echo(f"error: {one_line(str(error))}", err=True)
-        sys.exit(FAILED)
 
 
 def _with(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

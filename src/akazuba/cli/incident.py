@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from akazuba.cli.shared import errors_shown, show
+from akazuba.cli.store_patients import AS, JSON
 from akazuba.errors import InputError, why_not_opened
 
 if TYPE_CHECKING:
     from akazuba.governance.incident_dossier import Believed, Dossier
     from akazuba.governance.incidents import Attribution
     from akazuba.storage.store import Store
-
-BY = "passphrase"
-"""Who the log says it was: whoever has the store's passphrase."""
 
 DEVELOPER, DEPLOYER = "developer.key.json", "deployer.key.json"
 """Files of the box's home: the keys that releases and configurations are believed by."""
@@ -34,36 +32,39 @@ def incident() -> None:
 @incident.command()
 @click.argument("index", type=click.IntRange(min=0))
 @click.option("--what", required=True, metavar="TEXT", help="What went wrong, in words.")
-def report(index: int, what: str) -> None:
+@AS
+def report(index: int, what: str, who: str | None) -> None:
     """Record that an assessment (by its index in the log) was part of a harm.
 
     Example: akazuba incident report 42 --what "sent home, came back in shock"
     """
-    from akazuba.cli.store import opened_store
+    from akazuba.cli.store import acting, opened_store
     from akazuba.governance.incidents import report_incident
 
     with errors_shown(), opened_store() as store:
-        recorded = report_incident(store, BY, index, what)
+        recorded = report_incident(store, acting(store, who, "see-patients"), index, what)
     show(f"incident {recorded.index} is recorded: akazuba incident attribute {recorded.index}")
 
 
 @incident.command("list")
-@click.option("--json", "as_json", is_flag=True)
-def list_incidents(as_json: bool) -> None:
+@AS
+@JSON
+def list_incidents(who: str | None, as_json: bool) -> None:
     """List every incident with its assessment.
 
     Example: akazuba incident list --json
     """
-    from akazuba.cli.store import opened_store
+    from akazuba.cli.store import acting, opened_store
     from akazuba.governance.audit_reads import record_reads
     from akazuba.governance.incidents import incidents
     from akazuba.report import one_line
 
     with errors_shown(), opened_store() as store:
+        by = acting(store, who, "see-patients")
         found = incidents(store)
         patients = sorted({entry.patient for entry, said in found if said and entry.patient})
         if patients:
-            record_reads(store, patients, BY, "list of incidents", "incidents")
+            record_reads(store, patients, by, "list of incidents", "incidents")
     rows = [
         {
             "incident": entry.index,
@@ -84,39 +85,39 @@ def list_incidents(as_json: bool) -> None:
 @incident.command()
 @click.argument("name", metavar="ID|INDEX")
 @click.option("--json", "as_json", is_flag=True, help="The report as one line of JSON.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write it as a page, which prints to PDF.")
-def attribute(name: str, as_json: bool, html: Path | None) -> None:
+@click.option("--html", type=click.Path(path_type=Path), help="Write it as a page.")
+@click.option("--pdf", type=click.Path(path_type=Path), help="Write it as PDF; takes the extra `report`.")
+@AS
+def attribute(name: str, as_json: bool, html: Path | None, pdf: Path | None, who: str | None) -> None:
     """Who contributed to a harm: the index of an incident or assessment, or a case's id.
 
     Verifies the entries, replays the case with the versions of its day and names the first divergence.
 
-    Example: akazuba incident attribute 57 --html incident-57.html
+    Example: akazuba incident attribute 57 --pdf incident-57.pdf
     """
-    from akazuba.cli.store import opened_store
-    from akazuba.durable import write_durably
+    from akazuba.cli.store import acting, opened_store, written
+    from akazuba.governance.incident_pdf import as_pdf
     from akazuba.governance.incident_report import as_html, as_text
     from akazuba.governance.incident_report import as_json as encoded
     from akazuba.report import harmless
 
     with errors_shown():
-        if html is not None and (html.is_dir() or not html.parent.is_dir()):
-            raise InputError("--html", "a file in a folder that is there", str(html))
+        for option, path in (("--html", html), ("--pdf", pdf)):
+            if path is not None and (path.is_dir() or not path.parent.is_dir()):
+                raise InputError(option, "a file in a folder that is there", str(path))
         with opened_store() as store:
-            attribution = _attributed(store, name)
+            attribution = _attributed(store, name, acting(store, who, "see-patients"))
         if html is not None:
-            try:
-                write_durably(html, as_html(attribution).encode())
-            except OSError as problem:
-                raise InputError(
-                    str(html), "a file that can be written", why_not_opened(problem)
-                ) from problem
+            written(html, as_html(attribution).encode())
+        if pdf is not None:
+            written(pdf, as_pdf(attribution))
     if as_json:
         show(encoded(attribution))
     else:
         show("\n".join(harmless(line) for line in as_text(attribution).split("\n")))
 
 
-def _attributed(store: Store, name: str) -> Attribution:
+def _attributed(store: Store, name: str, by: str) -> Attribution:
     """After it is logged that the patient's entries were read; then the result's digest is."""
     import hashlib
 
@@ -133,11 +134,11 @@ def _attributed(store: Store, name: str) -> Attribution:
     index, reported, what = named(store, name)
     file = _dossier(store, settings.home, index, reported, what)
     if file.patient:
-        record_reads(store, [file.patient], BY, f"attribution of assessment {index}", "all entries")
+        record_reads(store, [file.patient], by, f"attribution of assessment {index}", "all entries")
     attribution = attribute(file, replayer(settings))
     digest = hashlib.sha256(as_json(attribution)).hexdigest()
     told = msgspec.json.encode({"assessment": index, "incident": reported, "sha256": digest})
-    store.add(Entry("attribution", BY, told, file.patient))
+    store.add(Entry("attribution", by, told, file.patient))
     return attribution
 
 
@@ -145,10 +146,11 @@ def _dossier(store: Store, home: Path, index: int, reported: int | None, what: s
     from akazuba.governance.audit_anchors import last_note, log_keys
     from akazuba.governance.incident_dossier import dossier
 
-    return dossier(store, index, _believed(home), reported, what, last_note(store), log_keys(store))
+    return dossier(store, index, believed(home), reported, what, last_note(store), log_keys(store))
 
 
-def _believed(home: Path) -> Believed:
+def believed(home: Path) -> Believed:
+    """Whose signatures this box believes, by the two key files. Raises InputError for one that is none."""
     from akazuba.governance.audit_anchors import read_key
     from akazuba.governance.incident_dossier import Believed
     from akazuba.governance.responsibility import Keys, believing

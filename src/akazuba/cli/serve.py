@@ -24,8 +24,8 @@ from akazuba.errors import InputError, why_not_opened
 def serve(host: str, port: int, tls: bool, names: tuple[str, ...], plain: bool) -> None:
     """Serve the tablet's page and the REST, FHIR and CDS Hooks doors until it is stopped.
 
-    Other machines are served by HTTPS (--tls). A locked box (its passphrase is typed in the page) assesses and
-    seals what is entered; a box without a store (`akazuba store init`) keeps nothing.
+    Other machines are served by HTTPS (--tls). A locked box (its passphrase is typed in the page) assesses
+    and seals what is entered; a box without a store (`akazuba store init`) keeps nothing.
 
     Example: akazuba serve --host 0.0.0.0 --port 8443 --tls --name akazuba.local
     """

@@ -1,11 +1,13 @@
 """AuditEvent, Consent and Provenance of FHIR R4 (4.0.1): who saw what, who agreed, where a record comes from.
 
 The AuditEvents follow IHE's Basic Audit Log Patterns (BALP 1.1, https://profiles.ihe.net/ITI/BALP):
-PatientRead and PrivacyDisclosure.Source. Where BALP asks for the two ends of a network, both are this box.
+PatientRead, Query and PrivacyDisclosure.Source. Where BALP asks for the two ends of a network, both are this
+box.
 """
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -28,6 +30,36 @@ def read_event(patient: str, by: str, why: str, what: str, at_ms: int) -> Json:
         "type": _coding(TERMS + "audit-event-type", "rest", "Restful Operation"),
         "subtype": [_coding("http://hl7.org/fhir/restful-interaction", "read", "read")],
     }
+
+
+def search_event(patients: Sequence[str], by: str, why: str, asked: str, at_ms: int) -> Json:
+    """That somebody searched, and whose particulars the answer showed (BALP Query; each patient is named).
+
+    asked: the query as it is kept. The words searched for are no part of it: a name in it would outlive the
+    erasure of whoever bears it.
+    """
+    query: Json = {
+        "type": _coding(TERMS + "audit-entity-type", "2", "System Object"),
+        "role": _coding(TERMS + "object-role", "24", "Query"),
+        "query": base64.b64encode(asked.encode()).decode(),
+    }
+    return {
+        **_event("Query", "", by, why, at_ms, "", "24", "Query"),
+        "action": "E",
+        "type": _coding(TERMS + "audit-event-type", "rest", "Restful Operation"),
+        "subtype": [_coding("http://hl7.org/fhir/restful-interaction", "search-type", "search-type")],
+        "entity": [*(_her(patient) for patient in patients), query],
+    }
+
+
+def patients_of(event: Mapping[str, object]) -> list[str]:
+    """Ids of the resources of the patients that an AuditEvent names."""
+    entities = event.get("entity")
+    whats = (
+        [one.get("what") for one in entities if isinstance(one, dict)] if isinstance(entities, list) else []
+    )
+    named = [str(what.get("reference", "")) for what in whats if isinstance(what, dict)]
+    return [name.removeprefix("Patient/") for name in named if name.startswith("Patient/")]
 
 
 def disclosure_event(patient: str, by: str, to: str, why: str, what: str, at_ms: int) -> Json:
@@ -55,7 +87,7 @@ def consent(patient: str, index: int, at_ms: int, said: Mapping[str, str], ends_
     deny), agreed_by, language, text_sha256, text_version.
     """
     period = {} if ends_ms is None else {"period": {"end": instant(ends_ms)}}
-    research = said["purpose"] in ("training", "sharing")
+    research = said["purpose"] == "training"
     scope = "research" if research else "treatment" if said["purpose"] == "care" else "patient-privacy"
     shown = f"text {said['text_version']} in {said['language']}, SHA-256 {said['text_sha256']}"
     shown = shown if said["text_sha256"] else "withdrawn"
@@ -124,17 +156,21 @@ def _event(
             "type": [_coding(TERMS + "security-source-type", "4", "Application Server")],
         },
         "entity": [
-            {
-                "what": {"reference": f"Patient/{patient}"},
-                "type": _coding(TERMS + "audit-entity-type", "1", "Person"),
-                "role": _coding(TERMS + "object-role", "1", "Patient"),
-            },
+            _her(patient),
             {
                 "what": {"identifier": {"system": ENTRY, "value": what}},
                 "type": _coding(TERMS + "audit-entity-type", "2", "System Object"),
                 "role": _coding(TERMS + "object-role", role, role_name),
             },
         ],
+    }
+
+
+def _her(patient: str) -> Json:
+    return {
+        "what": {"reference": f"Patient/{patient}"},
+        "type": _coding(TERMS + "audit-entity-type", "1", "Person"),
+        "role": _coding(TERMS + "object-role", "1", "Patient"),
     }
 
 

@@ -14,13 +14,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from hashlib import sha256
 
-from msgspec import UNSET
-
 from akazuba.fhir.events import ENTRY, OURS, Json, instant
-from akazuba.fhir.visit import Visit, coding
-from akazuba.records import Assessment, Candidate, Evidence, ImageRef, Patient
+from akazuba.fhir.visit import Visit
+from akazuba.records import ImageRef, Patient
 
-ICD10 = "http://hl7.org/fhir/sid/icd-10"
 ESTIMATED = OURS + "birth-date-estimated-from-age"
 
 _FORMS = (
@@ -67,11 +64,12 @@ def bundle(id_: str, at_ms: int, resources: Iterable[Json]) -> Json:
     }
 
 
-def patient(known: Particulars, newest: Visit | None) -> Json:
+def patient(known: Particulars, newest: Visit | None, others: Sequence[Json] = ()) -> Json:
+    """others: her identifiers in other systems."""
     said: Json = {
         "resourceType": "Patient",
         "id": resource_id(known.id),
-        "identifier": [{"system": OURS + "patient", "value": known.id}],
+        "identifier": [{"system": OURS + "patient", "value": known.id}, *others],
         "name": [{"text": known.name}],
     }
     here = newest.case.patient if newest else Patient()
@@ -83,41 +81,6 @@ def patient(known: Particulars, newest: Visit | None) -> Json:
         said["birthDate"] = born
         said["_birthDate"] = {"extension": [{"url": ESTIMATED, "valueBoolean": True}]}
     return said
-
-
-def assessed(about: str, index: int, at_ms: int, said: Assessment, seen: Visit | None) -> list[Json]:
-    """A ClinicalImpression (urgency, why, from which versions) and a RiskAssessment (the differential)."""
-    base: Json = {"subject": {"reference": f"Patient/{about}"}}
-    if seen:
-        base["encounter"] = {"reference": seen.encounter}
-    risk = f"RiskAssessment/entry-{index}"
-    impression: Json = {
-        "resourceType": "ClinicalImpression",
-        "id": f"entry-{index}",
-        "status": "completed",
-        **base,
-        "date": instant(at_ms),
-        "note": [{"text": text} for text in _from(said)],
-    }
-    if said.triage:
-        reasons = [f"{r.rule}: {r.because} ({r.source})" for r in said.triage.reasons]
-        concept = {"itemCodeableConcept": {"text": f"urgency: {said.triage.level}"}}
-        impression["finding"] = [{**concept, **({"basis": "; ".join(reasons)} if reasons else {})}]
-    if not said.differential:
-        return [impression]
-    impression["prognosisReference"] = [{"reference": risk}]
-    return [
-        impression,
-        {
-            "resourceType": "RiskAssessment",
-            "id": f"entry-{index}",
-            "status": "preliminary",
-            **base,
-            "occurrenceDateTime": instant(at_ms),
-            "method": {"text": "Akazuba; probabilities in percent. Decision support, not a diagnosis."},
-            "prediction": [_predicted(candidate) for candidate in said.differential],
-        },
-    ]
 
 
 def document(about: str, index: int, at_ms: int, kind: str, by: str, body: bytes) -> Json:
@@ -162,31 +125,6 @@ def media(about: str, index: int, seen: Visit, image: ImageRef, data: bytes) -> 
         "content": {"contentType": form, "data": base64.b64encode(data).decode(), "title": image.path},
     }
     return made | ({"modality": {"text": modality}} if modality else {})
-
-
-def _predicted(candidate: Candidate) -> Json:
-    outcome: Json = {"text": candidate.name}
-    if code := candidate.ids.get("icd10"):
-        outcome["coding"] = [coding(ICD10, code, candidate.name)]
-    said: Json = {"outcome": outcome, "probabilityDecimal": round(100 * candidate.probability, 4)}
-    if candidate.evidence:
-        said["rationale"] = _why(candidate.evidence)
-    return said
-
-
-def _from(said: Assessment) -> list[str]:
-    """Which input and which versions it comes from."""
-    if said.provenance is UNSET:
-        return []
-    source = said.provenance
-    texts = [f"input SHA-256 {source.input_sha256}", f"software {source.software}"]
-    texts += [f"model {name}: {digest}" for name, digest in source.models.items()]
-    texts += [f"knowledge {source.knowledge}"] if source.knowledge else []
-    return texts + [f"guideline {name}" for name in source.guidelines]
-
-
-def _why(evidence: Sequence[Evidence]) -> str:
-    return "; ".join(f"{one.finding}: likelihood ratio {one.likelihood_ratio:.3g}" for one in evidence)
 
 
 def _born(here: Patient, when: str) -> str:

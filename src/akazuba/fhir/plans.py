@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from urllib.parse import quote
 
 from akazuba.records import Action
 
@@ -36,7 +37,7 @@ def care_plan(case_id: str, title: str, actions: Sequence[Action], created: str 
         "intent": "proposal",
         "title": title,
         "subject": {"identifier": {"value": case_id}},
-        "instantiatesUri": list(dict.fromkeys(f"{a.guideline}, {a.edition}" for a in actions)),
+        "instantiatesUri": list(dict.fromkeys(BASE + quote(a.guideline) for a in actions)),
         "activity": [{"detail": _detail(action)} for action in actions],
         "note": [{"text": "Proposed by Akazuba. Not reviewed by a clinician until one signs."}],
     }
@@ -47,8 +48,10 @@ def care_plan(case_id: str, title: str, actions: Sequence[Action], created: str 
 
 def _detail(action: Action) -> dict[str, object]:
     words = f"{action.action} {action.what}".strip()
-    why = [f"clause {action.clause}{f', page {action.page}' if action.page else ''} ({action.review})"]
+    page = f", page {action.page}" if action.page else ""
+    why = [f"{action.guideline}, {action.edition}, clause {action.clause}{page} ({action.review})"]
     why += [f"withheld: {reason}" for reason in action.withheld]
+    why += [f"assess first: {need}" for need in action.needs]
     why += [f"check first: {check}" for check in action.check_first]
     why += [f"changed by local rules: {change}" for change in action.overlay]
     why += [f"tell the patient: {action.tell}"] if action.tell else []

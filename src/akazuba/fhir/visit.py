@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from akazuba.fhir.codes import LOINC
@@ -26,6 +26,9 @@ _QUANTITIES = {
     "gestational_age_weeks": ("11884-4", "Gestational age", "wk"),
 }
 _PRESSURES = ("systolic_mmhg", "diastolic_mmhg")
+_VERIFIED = {"Condition": "condition-ver-status", "AllergyIntolerance": "allergyintolerance-verification"}
+"""Kinds that say by another field than `status` that they were entered in error, with its code system."""
+_NOT_SAID = ("resourceType", "id", "meta", "class", "intent", "subject", "patient", "encounter", "context")
 
 
 @dataclass(frozen=True)
@@ -56,57 +59,97 @@ def visit(about: str, seen: Visit) -> list[Json]:
     case, vitals = seen.case, seen.case.vitals
     made = _Made(about, seen)
     start = {"status": "finished", "class": coding(TERMS + "v3-ActCode", "AMB", "ambulatory")}
-    encounter = made.resource("Encounter", **start, period={"start": seen.when})
-    encounter["id"] = f"entry-{seen.index}"
+    encounter = made.resource("Encounter", "", **start, period={"start": seen.when})
     del encounter["encounter"]
     return [
         encounter,
         *_measured(made, case, vitals),
-        *(_finding(made, finding) for finding in case.findings),
+        *(_finding(made, f"finding-{n}", finding) for n, finding in enumerate(case.findings)),
         *(
             made.observation(
-                _concept(LOINC, lab.loinc, ""), valueQuantity={"value": lab.value, "unit": lab.unit}
+                f"lab-{n}",
+                _concept(LOINC, lab.loinc, ""),
+                valueQuantity={"value": lab.value, "unit": lab.unit},
             )
-            for lab in case.labs
+            for n, lab in enumerate(case.labs)
         ),
-        *(made.observation({"text": test.id}, valueString=test.result) for test in case.tests),
+        *(
+            made.observation(f"test-{n}", {"text": test.id}, valueString=test.result)
+            for n, test in enumerate(case.tests)
+        ),
         *(
             made.resource(
                 "MedicationStatement",
+                f"medicine-{n}",
                 status="active",
                 medicationCodeableConcept={"text": drug.name},
                 dosage=_dosage(drug.dose_mg),
             )
-            for drug in case.medications or ()
+            for n, drug in enumerate(case.medications or ())
         ),
-        *(made.allergy(name) for name in case.allergies or ()),
-        *(made.condition(name) for name in case.conditions),
+        *(made.allergy(f"allergy-{n}", name) for n, name in enumerate(case.allergies or ())),
+        *(made.condition(f"condition-{n}", name) for n, name in enumerate(case.conditions)),
         *_note(made, case, newest=seen.newest),
     ]
 
 
+def put_right(was: Sequence[Json], now: Sequence[Json]) -> list[Json]:
+    """A visit whose case was corrected: what changed says so, what was taken back was entered in error."""
+    before = {resource["id"]: resource for resource in was}
+    stands = {resource["id"] for resource in now}
+    changed = [
+        resource | {"status": "corrected"}
+        if resource["resourceType"] == "Observation" and resource != before.get(resource["id"])
+        else resource
+        for resource in now
+    ]
+    return changed + [entered_in_error(resource) for resource in was if resource["id"] not in stands]
+
+
+def entered_in_error(resource: Json) -> Json:
+    if resource["resourceType"] not in _VERIFIED:
+        return resource | {"status": "entered-in-error"}
+    wrong = {"coding": [coding(TERMS + _VERIFIED[str(resource["resourceType"])], "entered-in-error", "")]}
+    rest = {name: part for name, part in resource.items() if name != "clinicalStatus"}
+    return rest | {"verificationStatus": wrong}
+
+
+def withheld(resource: Json) -> Json:
+    """Of one that was entered for another patient: that it was, and nothing of what it said."""
+    kept: Json = {name: part for name, part in resource.items() if name in _NOT_SAID}
+    words = {"text": "entered for another patient; withheld"}
+    if resource["resourceType"] in ("Observation", "Condition", "AllergyIntolerance"):
+        kept["code"] = words
+    if resource["resourceType"] == "MedicationStatement":
+        kept["medicationCodeableConcept"] = words
+    return entered_in_error(kept)
+
+
 class _Made:
-    """Gives each resource of a visit its id, its patient, its encounter and its time."""
+    """Gives each resource of a visit its id, its patient, its encounter and its time.
+
+    called: its name within the visit, "" for the visit itself; it stays when another value is corrected.
+    """
 
     def __init__(self, about: str, seen: Visit) -> None:
-        self._about, self._seen, self._number = about, seen, 0
+        self._about, self._seen = about, seen
 
-    def resource(self, kind: str, **parts: object) -> Json:
-        self._number += 1
+    def resource(self, kind: str, called: str, **parts: object) -> Json:
         subject = "patient" if kind == "AllergyIntolerance" else "subject"
         where = "context" if kind == "MedicationStatement" else "encounter"
         return {
             "resourceType": kind,
-            "id": f"entry-{self._seen.index}-{self._number}",
+            "id": f"entry-{self._seen.index}{called and '-'}{called}",
             subject: {"reference": f"Patient/{self._about}"},
             where: {"reference": self._seen.encounter},
             **{name: part for name, part in parts.items() if part not in (None, [], {})},
         }
 
-    def observation(self, code: Json, category: str = "", **value: object) -> Json:
+    def observation(self, called: str, code: Json, category: str = "", **value: object) -> Json:
         kinds = [{"coding": [coding(TERMS + "observation-category", category, category)]}]
         return self.resource(
             "Observation",
+            called,
             status="final",
             category=kinds if category else None,
             code=code,
@@ -116,15 +159,15 @@ class _Made:
 
     def quantity(self, field: str, value: float, category: str = "vital-signs") -> Json:
         code, quantity = _measure(field, value)
-        return self.observation(code, category, valueQuantity=quantity)
+        return self.observation(field.replace("_", "-"), code, category, valueQuantity=quantity)
 
-    def allergy(self, name: str) -> Json:
-        status = [coding(TERMS + "allergyintolerance-clinical", "active", "Active")]
-        return self.resource("AllergyIntolerance", clinicalStatus={"coding": status}, code={"text": name})
+    def allergy(self, called: str, name: str) -> Json:
+        status = {"coding": [coding(TERMS + "allergyintolerance-clinical", "active", "Active")]}
+        return self.resource("AllergyIntolerance", called, clinicalStatus=status, code={"text": name})
 
-    def condition(self, name: str) -> Json:
-        status = [coding(TERMS + "condition-clinical", "active", "Active")]
-        return self.resource("Condition", clinicalStatus={"coding": status}, code={"text": name})
+    def condition(self, called: str, name: str) -> Json:
+        status = {"coding": [coding(TERMS + "condition-clinical", "active", "Active")]}
+        return self.resource("Condition", called, clinicalStatus=status, code={"text": name})
 
 
 def _measured(made: _Made, case: Case, vitals: Vitals) -> list[Json]:
@@ -136,22 +179,27 @@ def _measured(made: _Made, case: Case, vitals: Vitals) -> list[Json]:
     found = [made.quantity(name, value) for name, value in given.items()]
     if pressures:
         panel = _concept(LOINC, "85354-9", "Blood pressure panel")
-        found.append(made.observation(panel, "vital-signs", component=pressures))
+        found.append(made.observation("blood-pressure", panel, "vital-signs", component=pressures))
     if case.gestational_age_weeks is not None:
         found.append(made.quantity("gestational_age_weeks", case.gestational_age_weeks, "exam"))
     if vitals.consciousness:
         level = _concept(LOINC, "80288-4", "Level of consciousness")
-        found.append(made.observation(level, "exam", valueCodeableConcept={"text": vitals.consciousness}))
+        found.append(
+            made.observation(
+                "consciousness", level, "exam", valueCodeableConcept={"text": vitals.consciousness}
+            )
+        )
     if vitals.on_oxygen is False:
         flow = _concept(LOINC, "3151-8", "Inhaled oxygen flow rate")
         none = {"value": 0, "unit": "L/min", "system": UCUM, "code": "L/min"}
-        found.append(made.observation(flow, "vital-signs", valueQuantity=none))
+        found.append(made.observation("on-oxygen", flow, "vital-signs", valueQuantity=none))
     elif vitals.on_oxygen:
-        found.append(made.observation({"text": "on oxygen, flow unknown"}, "vital-signs", valueBoolean=True))
+        unknown: Json = {"text": "on oxygen, flow unknown"}
+        found.append(made.observation("on-oxygen", unknown, "vital-signs", valueBoolean=True))
     if case.patient.pregnant is not None:
         status = _concept(LOINC, "82810-3", "Pregnancy status")
         words = "pregnant" if case.patient.pregnant else "not pregnant"
-        found.append(made.observation(status, "exam", valueCodeableConcept={"text": words}))
+        found.append(made.observation("pregnancy", status, "exam", valueCodeableConcept={"text": words}))
     return found
 
 
@@ -160,11 +208,11 @@ def _measure(field: str, value: float) -> tuple[Json, Json]:
     return _concept(LOINC, code, name), {"value": value, "unit": unit, "system": UCUM, "code": unit}
 
 
-def _finding(made: _Made, finding: ReportedFinding) -> Json:
+def _finding(made: _Made, called: str, finding: ReportedFinding) -> Json:
     code: Json = {"coding": [{"system": HPO if finding.id.startswith("HP:") else OURS, "code": finding.id}]}
     onset = finding.onset_days_ago
     note = [{"text": f"since {onset:g} days"}] if onset is not None else None
-    return made.observation(code, "exam", valueBoolean=finding.present, note=note)
+    return made.observation(called, code, "exam", valueBoolean=finding.present, note=note)
 
 
 def _note(made: _Made, case: Case, *, newest: bool) -> list[Json]:
@@ -173,8 +221,10 @@ def _note(made: _Made, case: Case, *, newest: bool) -> list[Json]:
         return []
     if newest:
         said = [{"contentString": case.note}]
-        return [made.resource("Communication", status="completed", language=case.language, payload=said)]
-    note = made.observation(_concept(LOINC, "34109-9", "Note"), valueString=case.note)
+        return [
+            made.resource("Communication", "note", status="completed", language=case.language, payload=said)
+        ]
+    note = made.observation("note", _concept(LOINC, "34109-9", "Note"), valueString=case.note)
     return [{**note, "language": case.language}]
 
 

@@ -67,9 +67,11 @@ class Verdict:
         return self.size - max((anchor.size for anchor in self.anchors if anchor.witnesses), default=0)
 
 
-def checkpoint(store: Store, identity: Identity, name: str, now_s: int) -> str:
+def checkpoint(
+    store: Store, identity: Identity, name: str, now_s: int, extensions: Sequence[str] = ()
+) -> str:
     """The signed note of how far the log stands. name: its origin. It protects once it lies elsewhere."""
-    stand = Checkpoint(name, store.size, store.root, (f"time {now_s}",))
+    stand = Checkpoint(name, store.size, store.root, (f"time {now_s}", *extensions))
     return signed(stand, identity, name)
 
 

@@ -2,7 +2,8 @@
 
 One is taken at each start, at each closing and every `EVERY` entries, and the store remembers the last one:
 a store that was put back shows against the file, a file that was cut short against the store. Either way the
-log says so and goes on; the clinic is not closed.
+log says so and goes on; the clinic is not closed. Both put back together show against the TPM's counter,
+where there is one (`audit_counter`), and against what lies elsewhere.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from msgspec import Meta
 from akazuba.durable import sync_folder
 from akazuba.errors import ArtefactError, InputError, UntrustedError, why_not_opened
 from akazuba.governance.audit import Problem, Verdict, checkpoint, verify
+from akazuba.governance.audit_counter import counted_further, next_count, settle
 from akazuba.governance.checkpoint import MAX_NOTE_BYTES, Checkpoint, Verifier, read_checkpoint, read_note
 from akazuba.merkle import Frontier
 from akazuba.privacy.keys.identity import Identity, PublicIdentity
@@ -29,8 +31,13 @@ from akazuba.storage.store import Entry, Store
 
 FILE, KEYS = "checkpoints.txt", "keys.sqlite3"
 LAST, ORIGIN = "last checkpoint", "origin of the log"
-EVERY = 1_000
+EVERY, WITHIN_S = 1_000, 3_600
+"""So a file grows by at most 24 idle notes of 5 KB a day, and by one for each thousand entries."""
+
 KEY_MOST_BYTES = 10_000
+_LOOKED_AT = 3
+"""The newest checkpoint may stand before one that came back cosigned, where a power cut came in between."""
+
 UNFINISHED_MOST_BYTES = 100_000
 """What a power cut may leave of one note. More than that is something else, and stays to be looked at."""
 
@@ -71,22 +78,26 @@ def log_keys(store: Store) -> list[Verifier]:
     return list(dict.fromkeys(found))
 
 
-def keep(home: Path, store: Store, now_s: Callable[[], int], every: int = 1) -> str | None:
-    """Takes a checkpoint when the log grew by `every` entries since the last one, else None.
+def keep(
+    home: Path, store: Store, now_s: Callable[[], int], every: int = 1, within_s: int | None = None
+) -> str | None:
+    """Takes a checkpoint when the log grew by `every` entries since the last one, or by one and the last is
+    `within_s` old, else None. A program that stays open calls it once a minute, with EVERY and WITHIN_S.
 
     Raises ArtefactError when the disk refuses.
     """
     remembered = store.recall(LAST)
     last = _stand(remembered.decode()) if remembered else None
-    kept = _last_kept(home)
-    grown = store.size - (last.size if last else 0)
-    if 0 <= grown < every and last and kept == last:
+    tail = _tail(home)
+    kept = tail[-1] if tail else None
+    if last and kept == last and not _due(last, store.size, every, within_s, now_s):
         return None
     with closing(KeyStore(home / KEYS, now_s)) as keys:
         identity = keys.identity()
     name = _origin(store, identity)
     _tell_if_put_back(store, kept)
-    if remembered and (kept is None or (last and kept.size < last.size)):
+    counted = next_count(home, store, now_s())
+    if remembered and last not in tail and (kept is None or (last and kept.size < last.size)):
         lacks = {"size": last.size if last else 0, "why": "the file of checkpoints lacked the last one"}
         store.add(Entry("anchors-lost", "box", msgspec.json.encode(lacks)))
         _append(home, remembered.decode())
@@ -94,10 +105,25 @@ def keep(home: Path, store: Store, now_s: Callable[[], int], every: int = 1) -> 
         public = identity.public
         body = msgspec.json.encode(LogKey(name, public.ed25519, public.mldsa65))
         store.add(Entry("log-key", "box", body))
-    note = checkpoint(store, identity, name, now_s())
+    note = checkpoint(store, identity, name, now_s(), [counted.line] if counted else [])
     _append(home, note)
     store.remember(LAST, note.encode())
+    if counted:
+        settle(home, store, counted)
     return note
+
+
+def _due(last: Checkpoint, size: int, every: int, within_s: int | None, now_s: Callable[[], int]) -> bool:
+    """A clock that went back makes it due too, once."""
+    grown = size - last.size
+    if not 0 <= grown < every or within_s is None:
+        return not 0 <= grown < every
+    return grown > 0 and not 0 <= now_s() - (last.stated("time") or 0) < within_s
+
+
+def keep_cosigned(home: Path, store: Store, note: str) -> None:
+    """note: a checkpoint of this log with the lines of witnesses. The last one stays the last of the file."""
+    _append(home, note, last_note(store))
 
 
 def verify_kept(
@@ -115,6 +141,8 @@ def verify_kept(
     notes = list(dict.fromkeys([*kept, *elsewhere, *([remembered.decode()] if remembered else [])]))
     texts = {note.partition("\n\n")[0] for note in kept}
     judged = verify(store, notes, verifiers or log_keys(store), witnesses)
+    if behind := counted_further(home, store):
+        judged = replace(judged, problems=(*judged.problems, Problem(behind)))
     if remembered and remembered.decode().partition("\n\n")[0] not in texts:
         lost = Problem(f"{FILE} lacks the last checkpoint that the store remembers")
         return replace(judged, problems=(*judged.problems, lost))
@@ -170,15 +198,21 @@ def _sound_end(data: bytes) -> int:
     return 0
 
 
-def _last_kept(home: Path) -> Checkpoint | None:
-    """None when there is none, or the last one cannot be read."""
+def _tail(home: Path) -> list[Checkpoint]:
+    """The last ones of the file, the newest last; [] when there is none, or they cannot be read."""
     try:
         with (home / FILE).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - MAX_NOTE_BYTES))
             notes = notes_of(file.read())
-        return _stand(notes[-1]) if notes else None
-    except (OSError, ArtefactError):
-        return None
+    except OSError:
+        return []
+    found = list[Checkpoint]()
+    for note in notes[-_LOOKED_AT:]:
+        try:
+            found.append(_stand(note))
+        except ArtefactError:
+            found.clear()
+    return found
 
 
 def _stand(note: str) -> Checkpoint:
@@ -212,8 +246,9 @@ def _tell_if_put_back(store: Store, kept: Checkpoint | None) -> None:
         store.add(Entry("log-put-back", "box", body))
 
 
-def _append(home: Path, note: str) -> None:
+def _append(home: Path, *notes: str) -> None:
     path = home / FILE
+    more = "".join(f"{note}\n" for note in notes)
     try:
         new = not path.exists()
         handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -225,7 +260,7 @@ def _append(home: Path, note: str) -> None:
             if unfinished < UNFINISHED_MOST_BYTES:
                 file.truncate(begin + len(data) - unfinished)
             file.seek(0, os.SEEK_END)
-            file.write((f"{note}\n" if unfinished < UNFINISHED_MOST_BYTES else f"\n\n{note}\n").encode())
+            file.write((more if unfinished < UNFINISHED_MOST_BYTES else f"\n\n{more}").encode())
             file.flush()
             os.fsync(file.fileno())
         if new:

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 import msgspec
 
 from akazuba.errors import ArtefactError, InputError, encodable
-from akazuba.fhir.events import event_reason, read_event
+from akazuba.fhir.events import event_reason, patients_of, read_event, search_event
 from akazuba.fhir.export import resource_id
 from akazuba.storage.store import Entry, Recorded, Store
 
 READS = ("read", "export")
+SEARCH = "search"
+"""An entry of nobody's: it names whom it showed by their ids, and no name that was searched for."""
+
 _LONGEST_WHY = 500
 
 
@@ -69,6 +72,36 @@ def record_reads(
     )
 
 
+def record_search(
+    store: Store,
+    patients: Sequence[str],
+    by: str,
+    why: str,
+    most: int,
+    now_ms: Callable[[], int] = system_ms,
+) -> Recorded:
+    """One entry for one search by name, whose answer is about to show particulars of `patients`.
+
+    most: how many it would have shown.
+    """
+    asked = f"GET Patient?name=(not kept)&_count={most}"
+    event = search_event([resource_id(id_) for id_ in patients], by, why, asked, now_ms())
+    (recorded,) = store.add(Entry(SEARCH, by, msgspec.json.encode(event)))
+    return recorded
+
+
+def searches_of(store: Store, patient: str, first: int = 0) -> list[Reading]:
+    """The searches that showed her particulars, the oldest first. first: the entry from which to look: all
+    searches after it are read.
+    """
+    id_ = resource_id(patient)
+    return [
+        Reading(entry.index, entry.at_ms, entry.by, entry.kind, _why(entry))
+        for entry in store.entries(kind=SEARCH, first=first)
+        if id_.encode() in (entry.body or b"") and id_ in patients_of(_event(entry))
+    ]
+
+
 def who_read(store: Store, patient: str) -> list[Reading]:
     """The oldest first; of an erased patient too."""
     return [
@@ -82,8 +115,12 @@ def _why(entry: Recorded) -> str | None:
     """Other rooms' reads say `what` in its place."""
     if entry.body is None:
         return None
+    said = _event(entry)
+    return event_reason(said) or str(said.get("what", ""))
+
+
+def _event(entry: Recorded) -> dict[str, object]:
     try:
-        said = msgspec.json.decode(entry.body, type=dict[str, object])
+        return msgspec.json.decode(entry.body or b"", type=dict[str, object])
     except msgspec.MsgspecError as problem:
         raise ArtefactError(f"entry {entry.index}", "an AuditEvent", str(problem)) from problem
-    return event_reason(said) or str(said.get("what", ""))

@@ -5,7 +5,7 @@ Each is an entry of its own kind, recorded when it happens or when it is found o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Generic, TypeVar
 
@@ -13,10 +13,10 @@ import msgspec
 from msgspec import Meta
 
 from akazuba.errors import InputError
-from akazuba.governance.decisions import Index, Reason, assessment_at, put, stored
+from akazuba.governance.decisions import Index, Reason, assessment_at, encoded, put, stored
 from akazuba.governance.responsibility import Document, Name
 from akazuba.records import Case
-from akazuba.storage.store import Recorded, Store
+from akazuba.storage.store import Entry, Recorded, Store
 
 Waited = Annotated[float, Meta(ge=0)]
 WRONG_PATIENT = "patient id"
@@ -83,9 +83,15 @@ def record_acknowledged(store: Store, by: str, assessment: int, waited_s: float 
 
 def record_duty(store: Store, by: str, duty: Duty) -> Recorded:
     """Raises InputError for a shift that ends before it begins."""
-    if duty.ends_s <= duty.begins_s:
-        raise InputError("duty", "an end after the beginning", f"{duty.ends_s} after {duty.begins_s}")
-    return put(store, "duty", by, duty, "")
+    return record_roster(store, by, [duty])[0]
+
+
+def record_roster(store: Store, by: str, duties: Sequence[Duty]) -> list[Recorded]:
+    """All of them or none. Raises InputError like `record_duty`."""
+    for duty in duties:
+        if duty.ends_s <= duty.begins_s:
+            raise InputError("duty", "an end after the beginning", f"{duty.ends_s} after {duty.begins_s}")
+    return store.add(*(Entry("duty", by, encoded("duty", duty)) for duty in duties))
 
 
 def correct(

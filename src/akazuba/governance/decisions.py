@@ -328,10 +328,15 @@ def box_keys(store: Store) -> Keys:
 
 def put(store: Store, kind: str, by: str, body: Document, patient: str) -> Recorded:
     """Records it as JSON. Raises InputError for what its own reader would refuse."""
+    (recorded,) = store.add(Entry(kind, by, encoded(kind, body), patient))
+    return recorded
+
+
+def encoded(kind: str, body: Document) -> bytes:
+    """As JSON. Raises InputError for what its own reader would refuse."""
     data = msgspec.json.encode(body)
     _given(data, kind, type(body))
-    (recorded,) = store.add(Entry(kind, by, data, patient))
-    return recorded
+    return data
 
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)

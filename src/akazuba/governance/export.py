@@ -10,32 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TypeVar
 
 import msgspec
 
-from akazuba.errors import ArtefactError, InputError, encodable
+from akazuba.errors import InputError, encodable
 from akazuba.fhir import export as fhir
-from akazuba.fhir.events import Json, consent, disclosure_event, provenance
-from akazuba.fhir.visit import Visit, visit
-from akazuba.governance.audit_reads import READS, system_ms
-from akazuba.governance.consent import PURPOSES, Consent, Word, may, newest_word, words
-from akazuba.records import Assessment, Case
-from akazuba.storage.store import Entry, Person, Recorded, Store
+from akazuba.fhir.events import Json, disclosure_event, provenance
+from akazuba.governance.audit_reads import system_ms
+from akazuba.governance.consent import may
+from akazuba.governance.fhir_entries import NOT_HERS, History, history, resources
+from akazuba.governance.fhir_entries import patient as the_patient
+from akazuba.storage.store import Entry, Store
 
 _LONGEST = 500
-NOT_HERS = {*READS, "exported", "export-refused", "break-glass"}
-"""Entries about dealing with the record; whoever wants them asks who read it (`audit_reads.who_read`)."""
-
-
-class _Seen(msgspec.Struct, frozen=True):
-    """Of a `basis` entry: the entries of the pictures by their paths, and that of the case."""
-
-    case: int
-    pictures: dict[str, int] = {}
-
-
-Body = TypeVar("Body", Case, Assessment, _Seen)
 
 
 @dataclass(frozen=True)
@@ -76,99 +63,49 @@ def export_patient(
     (recorded,) = store.add(Entry("export", by, msgspec.json.encode(event), patient))
     entries = [entry for entry in store.entries(patient=patient) if entry.index < recorded.index]
     event["id"] = f"entry-{recorded.index}"
-    resources = [*_record(store, person, about, entries, log, at), event]
-    newest = _cases(entries)
-    id_ = newest[-1].case.id if newest else patient
-    record = msgspec.json.encode(fhir.bundle(id_, at, resources))
+    known = history(person, entries, note_of_today=True)
+    id_ = known.newest.case.id if known.newest else patient
+    record = msgspec.json.encode(fhir.bundle(id_, at, [*_record(store, known, log, at), event]))
     told = {"export": recorded.index, "sha256": sha256(record).hexdigest(), "bytes": len(record)}
     store.add(Entry("exported", by, msgspec.json.encode(told), patient))
     return Handed(record, recorded.index)
 
 
-def _record(
-    store: Store, person: Person, about: str, entries: list[Recorded], log: str, at_ms: int
-) -> list[Json]:
-    visits = _cases(entries)
-    by_index = {visit.index: visit for visit in visits}
-    pictures = _pictures(about, entries, by_index)
-    known = fhir.Particulars(person.id, person.name, person.born, person.sex)
-    resources = [fhir.patient(known, visits[-1] if visits else None)]
-    said = {word.entry.index: word for word in words(store, person.id)}
-    for entry in entries:
+def _record(store: Store, known: History, log: str, at_ms: int) -> list[Json]:
+    told: dict[int, list[Json]] = {}
+    for kept in resources(store, known, at_ms):
+        told.setdefault(kept.entry, []).append(kept.resource)
+    pictures = _pictures(known)
+    record = [the_patient(known).resource]
+    for entry in known.entries:
         if entry.kind in NOT_HERS:
             continue
-        made = _resources(entry, about, by_index)
-        if word := said.get(entry.index):
-            made += _consents(word, list(said.values()), about, at_ms)
+        made = told.get(entry.index, [])
         if entry.index in pictures:
             made.append(pictures[entry.index])
-        elif entry.body is not None:
-            made.append(fhir.document(about, entry.index, entry.at_ms, entry.kind, entry.by, entry.body))
+        elif entry.body is not None and entry.index not in known.hidden:
+            whole = fhir.document(known.about, entry.index, entry.at_ms, entry.kind, entry.by, entry.body)
+            made.append(whole)
         targets = [f"{resource['resourceType']}/{resource['id']}" for resource in made]
-        leaf = store.node(0, entry.index)
-        made.append(provenance(targets, log, entry.index, leaf, entry.by, entry.at_ms))
-        resources += made
-    return resources
+        if targets:
+            leaf = store.node(0, entry.index)
+            made.append(provenance(targets, log, entry.index, leaf, entry.by, entry.at_ms))
+        record += made
+    return record
 
 
-def _resources(entry: Recorded, about: str, visits: dict[int, Visit]) -> list[Json]:
-    if entry.kind == "case":
-        return visit(about, visits[entry.index])
-    if entry.kind != "assessment":
-        return []
-    assessment = _decoded(entry, Assessment)
-    before = [seen for seen in visits.values() if seen.case.id == assessment.case_id]
-    seen = max((seen for seen in before if seen.index < entry.index), key=lambda s: s.index, default=None)
-    return fhir.assessed(about, entry.index, entry.at_ms, assessment, seen)
-
-
-def _cases(entries: list[Recorded]) -> list[Visit]:
-    """The oldest first, by the log."""
-    cases = [entry for entry in entries if entry.kind == "case" and entry.body is not None]
-    return [
-        Visit(entry.index, entry.at_ms, _decoded(entry, Case), newest=entry is cases[-1]) for entry in cases
-    ]
-
-
-def _pictures(about: str, entries: list[Recorded], visits: dict[int, Visit]) -> dict[int, Json]:
+def _pictures(known: History) -> dict[int, Json]:
     """By the index of their entries: those of which a case says what they show."""
-    bodies = {entry.index: entry.body for entry in entries if entry.kind == "picture"}
+    bodies = {entry.index: entry.body for entry in known.entries if entry.kind == "picture"}
     found = dict[int, Json]()
-    for entry in entries:
-        if entry.kind != "basis":
+    for basis in known.bases.values():
+        seen = known.seen.get(basis.case)
+        if seen is None or not seen.hers:
             continue
-        basis = _decoded(entry, _Seen)
-        seen = visits.get(basis.case)
-        for image in seen.case.images if seen else ():
+        for image in seen.now.case.images:
             index = basis.pictures.get(image.path, -1)
-            if seen and (data := bodies.get(index)) and (made := fhir.media(about, index, seen, image, data)):
+            if (data := bodies.get(index)) and (
+                made := fhir.media(known.about, index, seen.now, image, data)
+            ):
                 found[index] = made
     return found
-
-
-def _consents(word: Word, all_words: list[Word], about: str, at_ms: int) -> list[Json]:
-    """One for each purpose: active while it is the newest word and has not ended."""
-    ends = word.until_ms
-    shown = word.said.shown if isinstance(word.said, Consent) else None
-    made = []
-    for purpose in PURPOSES:
-        if purpose in word.said.purposes:
-            counts = newest_word(all_words, purpose) is word and (ends is None or at_ms < ends)
-            said = {
-                "purpose": purpose,
-                "status": "active" if counts else "inactive",
-                "type": "permit" if shown else "deny",
-                "agreed_by": str(word.said.by),
-                "language": shown.language if shown else "",
-                "text_sha256": shown.sha256 if shown else "",
-                "text_version": shown.version if shown else "",
-            }
-            made.append(consent(about, word.entry.index, word.entry.at_ms, said, ends))
-    return made
-
-
-def _decoded(entry: Recorded, type_: type[Body]) -> Body:
-    try:
-        return msgspec.json.decode(entry.body or b"", type=type_)
-    except msgspec.MsgspecError as problem:
-        raise ArtefactError(f"entry {entry.index}", f"a stored {entry.kind}", str(problem)) from problem

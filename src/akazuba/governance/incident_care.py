@@ -29,6 +29,12 @@ def alarm_step(file: Dossier, found: Found) -> None:
         for it in file.acknowledged
     ]
     answered += [((it.at_ms - raised.at_ms) / 1000, it.index) for it in _decisions(file)]
+    if before := [index for waited, index in answered if waited < 0]:
+        why = "a time before the alarm: the box's clock was set back, and how long it took is not known"
+        found.unchecked.append(f"the answer at entry {before[0]} bears {why}")
+        answered = [it for it in answered if it[0] >= 0]
+        if not answered:
+            return
     waited, by_entry = min(answered, default=(None, None))
     site = file.configuration.document if file.configuration else None
     within = site.thresholds.get(ACKNOWLEDGE, ACKNOWLEDGE_S) if site else ACKNOWLEDGE_S

@@ -54,11 +54,11 @@ def signed_files(file: Dossier) -> Mapping[str, str]:
 
 
 def overlays_named(file: Dossier, wanted: Mapping[str, str]) -> tuple[bytes, ...] | Unavailable:
-    """The files of local rules, in the order of their names."""
+    """The files of local rules, in the order in which they are named: a later one changes an earlier one."""
     missing = sorted(name for name, digest in wanted.items() if digest not in file.overlays)
     if missing:
         return Unavailable(f"the log holds no local rules {missing[0]} {wanted[missing[0]][:16]}…")
-    return tuple(file.overlays[digest] for _, digest in sorted(wanted.items()))
+    return tuple(file.overlays[digest] for digest in wanted.values())
 
 
 # --- 1. the input ---------------------------------------------------------------------------------------

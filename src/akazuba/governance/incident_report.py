@@ -1,6 +1,7 @@
 """An attribution as lines for a terminal, as JSON, and as one page of HTML without a script or a link.
 
-A browser prints the page to PDF (it has its own rules for paper). Whatever comes from the records is escaped.
+As PDF it comes from `incident_pdf`; a browser prints the page too (it has rules for paper). Whatever comes
+from the records is escaped.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ PARTIES: Mapping[str, str] = {
     "deployer": "deploying organisation",
     "clinician": "clinician, or who entered the case",
 }
+
+CAUSES = "Contributing causes, the first divergence first"
+NOTED, UNCHECKED = "Divergences without a contribution", "What could not be checked"
 
 _CONTROL = re.compile("[\0-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _UNKNOWN = "\N{REPLACEMENT CHARACTER}"
@@ -54,7 +58,7 @@ def as_text(attribution: Attribution) -> str:
             f"{number}. {cause.kind}: {PARTIES[cause.level]}",
             f"   {cause.says}",
             f"   {SHOWN[cause.shown]}",
-            *(f"   evidence: {_evidence(it)}" for it in cause.evidence),
+            *(f"   evidence: {evidence_line(it)}" for it in cause.evidence),
             f"   would rebut it: {cause.rebuttal}",
         ]
     lines += [f"no contribution: {it}" for it in said.noted]
@@ -62,9 +66,9 @@ def as_text(attribution: Attribution) -> str:
     return "\n".join([*lines, "", f"log: {said.log}", f"replay: {said.replay}", said.disclaimer])
 
 
-def as_html(attribution: Attribution) -> str:
-    said = attribution
-    facts = {
+def facts_of(said: Attribution) -> dict[str, str]:
+    """What stands at the head of a report, by its title."""
+    return {
         "Assessment": f"entry {said.assessment} of the log",
         "Incident": "not reported" if said.incident is None else f"entry {said.incident}",
         "Case": said.case_id or "unknown",
@@ -73,6 +77,24 @@ def as_html(attribution: Attribution) -> str:
         "Log": said.log,
         "Replay": said.replay,
     }
+
+
+def facts_of_cause(cause: Cause) -> dict[str, str]:
+    return {
+        "Party": PARTIES[cause.level],
+        "What": cause.says,
+        "Effect": SHOWN[cause.shown],
+        "Would rebut it": cause.rebuttal,
+    }
+
+
+def evidence_line(evidence: Evidence) -> str:
+    entries = f"entries {', '.join(map(str, evidence.entries))}" if evidence.entries else ""
+    digests = "; ".join(f"{name} {digest}" for name, digest in evidence.digests.items())
+    return " | ".join(part for part in (evidence.says, entries, evidence.clause, digests) if part)
+
+
+def as_html(said: Attribution) -> str:
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8">',
@@ -82,32 +104,20 @@ def as_html(attribution: Attribution) -> str:
         f"<h1>Who contributed: assessment {said.assessment}</h1>",
         f'<p class="disclaimer">{_safe(said.disclaimer)}</p>',
         f"<p><strong>{_safe(said.conclusion)}</strong></p>",
-        _facts(facts),
-        "<h2>Contributing causes, the first divergence first</h2>" if said.causes else "",
+        _facts(facts_of(said)),
+        f"<h2>{CAUSES}</h2>" if said.causes else "",
         *(_cause(number, cause) for number, cause in enumerate(said.causes, 1)),
-        _listed("Divergences without a contribution", said.noted),
-        _listed("What could not be checked", said.unchecked),
+        _listed(NOTED, said.noted),
+        _listed(UNCHECKED, said.unchecked),
         "</body></html>",
     ]
     return "\n".join(part for part in parts if part) + "\n"
 
 
 def _cause(number: int, cause: Cause) -> str:
-    facts = {
-        "Party": PARTIES[cause.level],
-        "What": cause.says,
-        "Effect": SHOWN[cause.shown],
-        "Would rebut it": cause.rebuttal,
-    }
     evidence = "".join(f"<li>{_code(it)}</li>" for it in cause.evidence)
-    title = f"{number}. {_safe(cause.kind)}"
-    return f"<section><h2>{title}</h2>{_facts(facts)}<p>Evidence</p><ul>{evidence}</ul></section>"
-
-
-def _evidence(evidence: Evidence) -> str:
-    entries = f"entries {', '.join(map(str, evidence.entries))}" if evidence.entries else ""
-    digests = "; ".join(f"{name} {digest}" for name, digest in evidence.digests.items())
-    return " | ".join(part for part in (evidence.says, entries, evidence.clause, digests) if part)
+    head = f"<h2>{number}. {_safe(cause.kind)}</h2>{_facts(facts_of_cause(cause))}"
+    return f"<section>{head}<p>Evidence</p><ul>{evidence}</ul></section>"
 
 
 def _code(evidence: Evidence) -> str:

@@ -60,6 +60,8 @@ def _overlays_as_signed(file: Dossier, site: Configuration, run: Again, found: F
     assert file.basis is not None and file.assessment is not None  # noqa: S101, PT018 - it has a configuration
     ran, signed = file.basis.ran.overlays, site.overlays
     other = sorted(name for name in ran.keys() | signed.keys() if ran.get(name) != signed.get(name))
+    if not other and list(ran) != list(signed):
+        other = sorted(ran)  # the same rules in another order
     if not other:
         return
     wanted = overlays_named(file, signed)

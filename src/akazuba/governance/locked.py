@@ -93,7 +93,12 @@ def take_in(store: Store) -> list[int]:
 
 
 def recorded_already(store: Store, patient: str, case_id: str, input_sha256: str) -> int | None:
-    """Where the same assessment of the same case stands: whoever got no answer sends again."""
+    """Where the same assessment of the same case stands: whoever got no answer sends again.
+
+    input_sha256: "" is nobody's.
+    """
+    if not input_sha256:
+        return None
     for entry in store.entries(patient=patient, kind="assessment"):
         known = msgspec.json.decode(entry.body or b"{}", type=_Known)
         if known.case_id == case_id and known.provenance.input_sha256 == input_sha256:

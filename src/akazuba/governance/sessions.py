@@ -18,7 +18,7 @@ import msgspec
 from akazuba.errors import ArtefactError, InputError, encodable
 from akazuba.governance.pins import Moment, system_moment
 from akazuba.governance.roles import BEHIND_GLASS, LIMITS, Action, Verdict, verdict
-from akazuba.governance.signing_in import known_tablet, tried
+from akazuba.governance.signing_in import Tried, known_tablet, tried
 from akazuba.governance.users import User, acting, refused, user_of, users
 from akazuba.storage.store import Entry, Store
 
@@ -83,8 +83,11 @@ class Door:
     random: Callable[[int], bytes] = os.urandom
 
     def start(self, who: str, pin: str, tablet: str) -> Started:
-        """Signs in, and ends whatever session was open on that tablet. Raises InputError."""
-        right = tried(self.store, who, pin, tablet, self.now())
+        """Signs in by PIN, and ends whatever session was open on that tablet. Raises InputError."""
+        return self.started(tried(self.store, who, pin, tablet, self.now()), tablet)
+
+    def started(self, right: Tried, tablet: str) -> Started:
+        """For whoever has just signed in: by PIN (`signing_in.tried`) or passkey (`passkeys.signed_in`)."""
         now, token = self.now(), self.random(TOKEN_BYTES)
         made = _made(right.user, token, tablet, now)
         sessions = self._open()

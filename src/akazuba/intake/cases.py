@@ -201,8 +201,9 @@ def _is_object(text: bytes) -> bool:
 
 def case_line(text: bytes, item: str) -> CaseLine:
     """One case that is no file's: from another program. Whatever is wrong with it stands in the line."""
-    too_long = len(text) > MAX_CASE_BYTES
-    line = _Line(1, text[:4096] if too_long else text, MAX_CASE_BYTES, too_long)
+    limit = MAX_BUNDLE_BYTES if _BUNDLE.search(text[:4096]) else MAX_CASE_BYTES
+    too_long = len(text) > limit
+    line = _Line(1, text[:4096] if too_long else text, limit, too_long)
     return _case_line(line, item, Path(), _today())
 
 

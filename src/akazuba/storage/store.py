@@ -135,6 +135,7 @@ class Store:
 
     def admit(self, person: Person, by: str) -> Recorded:
         """A new patient, or changed particulars of a known one."""
+        person = Person(*map(encodable, (person.id, person.name, person.born, person.sex, person.place)))
         if not person.id or not person.name.strip():
             raise InputError("patient", "an id and a name", "none")
         with self._writing():
@@ -168,7 +169,7 @@ class Store:
     def _erase_again(self) -> None:
         """An old page of the file that comes back brings no erased patient back."""
         for entry in list(self.entries(kind="erasure")):
-            patient = msgspec.json.decode(entry.body or b"{}", type=dict[str, str]).get("patient")
+            patient = patient_erased(entry)
             if self._row("SELECT 1 FROM patient WHERE id = ? AND key IS NOT NULL", (patient,)):
                 with self._writing():
                     self._file.execute(ERASE, (patient,))
@@ -322,7 +323,8 @@ class Store:
 
     def damaged(self) -> list[str]:
         """What is wrong beyond the leaves: pages whose HMAC does not hold, an index that an old page which
-        came back has made miss entries, patients whose particulars aren't those that were recorded last.
+        came back has made miss entries, patients whose particulars aren't those that were recorded last, who
+        cannot be read though nobody erased them, or who can though somebody did.
         """
         wrong = [str(row[0]) for row in self._rows("PRAGMA cipher_integrity_check")]
         wrong += [str(row[0]) for row in self._rows("PRAGMA integrity_check") if row[0] != "ok"]
@@ -330,7 +332,13 @@ class Store:
         rows = self._rows("SELECT id, name, born, sex, place FROM patient WHERE key IS NOT NULL")
         known = {row[0]: msgspec.json.encode(Person(*row)) for row in rows}
         odd = sorted(id_ for id_ in last.keys() | known.keys() if last.get(id_) != known.get(id_))
-        return wrong + [f"patient {id_}: other particulars than were recorded" for id_ in odd]
+        wrong += [f"patient {id_}: other particulars than were recorded" for id_ in odd]
+        erased = {patient_erased(entry) for entry in self.entries(kind="erasure")}
+        there = {row[0] for row in self._rows("SELECT DISTINCT patient FROM entry WHERE patient != ''")}
+        wrong += [
+            f"patient {id_}: unreadable, and not erased" for id_ in sorted(there - erased - known.keys())
+        ]
+        return wrong + [f"patient {id_}: erased, and still readable" for id_ in sorted(erased & known.keys())]
 
     def _read_frontier(self) -> Frontier:
         row = self._row("SELECT COALESCE(MAX(idx), -1) + 1 FROM entry")
@@ -364,6 +372,14 @@ class Store:
 def _recorded(head: Head, body: bytes | None) -> Recorded:
     index, at_ms, kind, by, patient = head
     return Recorded(index, at_ms, kind, by, patient, body)
+
+
+def patient_erased(erasure: Recorded) -> str:
+    """Of an `erasure`. Raises ArtefactError."""
+    try:
+        return msgspec.json.decode(erasure.body or b"{}", type=dict[str, str]).get("patient", "")
+    except msgspec.MsgspecError as problem:
+        raise ArtefactError(f"entry {erasure.index}", "an erasure", str(problem)) from problem
 
 
 def leaf(head: Head, stored: bytes) -> bytes:

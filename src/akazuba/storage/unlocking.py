@@ -1,9 +1,10 @@
 """The store's key: wrapped under the device's secret and the day's passphrase, both of which it takes.
 
-A stolen disk lacks the passphrase; a learnt passphrase lacks the device. The passphrase goes through Argon2id
-(RFC 9106); 64 MiB and three passes cost about 0.2 s. The key file tells nothing by itself, and changing the
-passphrase wraps the same key anew. The public half of the spool's key lies in it in the clear: while the box
-is locked, whatever is recorded can be sealed and nobody can open it.
+A stolen disk lacks the passphrase; a learnt passphrase lacks the device. The secret lies in the device's TPM
+where there was one when it was made (`tpm`), else in a file beside the store, which goes with the disk. The
+passphrase goes through Argon2id (RFC 9106); 64 MiB and three passes cost about 0.2 s. The key file tells
+nothing by itself, and changing the passphrase wraps the same key anew. The public half of the spool's key
+lies in it in the clear: while the box is locked, whatever is recorded can be sealed and nobody can open it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from msgspec import Meta
 
 from akazuba.durable import write_durably
 from akazuba.errors import ArtefactError, InputError, why_not_opened
+from akazuba.storage import tpm
 
 FILE, KEY_FILE, DEVICE_FILE = "store.sqlite3", "store.key.json", "device.secret"
 DEVICE_BYTES = 32
@@ -124,8 +126,7 @@ def wrap(home: Path, key: StoreKey, passphrase: str, random: Random, cost: Cost)
     public = kem.public_key().public_bytes_raw() + dh.public_key().public_bytes_raw()
     file = KeyFile(1, random(16), cost, random(12), bytes(48), public)
     try:
-        if not (home / DEVICE_FILE).exists():
-            write_durably(home / DEVICE_FILE, random(DEVICE_BYTES))
+        _make_device_secret(home, random)
         wrapped = AESGCM(_kek(home, passphrase, file)).encrypt(file.nonce, key.secret, _bound(file))
         write_durably(home / KEY_FILE, msgspec.json.encode(msgspec.structs.replace(file, wrapped=wrapped)))
     except OSError as problem:
@@ -145,15 +146,29 @@ def stretched(passphrase: str, salt: bytes, cost: Cost) -> bytes:
 
 
 def _kek(home: Path, passphrase: str, file: KeyFile) -> bytes:
+    together = _device_secret(home) + stretched(passphrase, file.salt, file.cost)
+    return HKDF(SHA256(), 32, file.salt, b"akazuba store key v1").derive(together)
+
+
+def _make_device_secret(home: Path, random: Random) -> None:
+    if (home / DEVICE_FILE).exists() or tpm.sealed(home) is not None:
+        return
+    if (device := tpm.present()) is not None:
+        tpm.seal(device, home, random(DEVICE_BYTES), random)
+    else:
+        write_durably(home / DEVICE_FILE, random(DEVICE_BYTES))
+
+
+def _device_secret(home: Path) -> bytes:
     path = home / DEVICE_FILE
+    held = tpm.sealed(home)
     try:
-        device = path.read_bytes()
+        device = path.read_bytes() if held is None else tpm.unseal(held)
     except OSError as problem:
         raise ArtefactError(str(path), "this device's secret", why_not_opened(problem)) from problem
     if len(device) != DEVICE_BYTES:
         raise ArtefactError(str(path), f"this device's secret, {DEVICE_BYTES} bytes", f"{len(device)} bytes")
-    together = device + stretched(passphrase, file.salt, file.cost)
-    return HKDF(SHA256(), 32, file.salt, b"akazuba store key v1").derive(together)
+    return device
 
 
 def _bound(file: KeyFile) -> bytes:

@@ -31,6 +31,7 @@ from akazuba.cli.mcp import mcp
 from akazuba.cli.models import EXAMPLES, model
 from akazuba.cli.plugin import plugin
 from akazuba.cli.privacy import privacy
+from akazuba.cli.programs import program
 from akazuba.cli.qkd import qkd
 from akazuba.cli.ranking import rank
 from akazuba.cli.serve import serve
@@ -310,6 +311,7 @@ main.add_command(knowledge)
 main.add_command(mcp)
 main.add_command(plugin)
 main.add_command(privacy)
+main.add_command(program)
 main.add_command(qkd)
 main.add_command(rank)
 main.add_command(serve)

@@ -41,14 +41,14 @@ def serve(host: str, port: int, tls: bool, names: tuple[str, ...], plain: bool) 
         hosts = (*names, host, "localhost") if host not in ("0.0.0.0", "::") else (*names, *_addresses())  # noqa: S104 - asked for
         made = certificates(settings.home, hosts) if tls else None
         post = Post(settings)
-    place = f"{'https' if tls else 'http'}://{names[0] if names else host}:{listening.getsockname()[1]}/"
-    show(place)
+    scheme, taken = "https" if tls else "http", listening.getsockname()[1]
+    show(f"{scheme}://{names[0] if names else host}:{taken}/")
     if made:
         show(f"the clinic's authority, for the tablets to take in: {made.authority}")
     from akazuba.web.serving import run
 
     try:
-        run(post, listening, made)
+        run(post, listening, made, [f"{scheme}://{name}:{taken}" for name in dict.fromkeys(hosts)])
     finally:
         post.close()
 

@@ -94,7 +94,7 @@ class Store:
         *,
         read_only: bool = False,
     ) -> None:
-        self._path, self._key, self._now_ms, self._random = home / FILE, key, now_ms, random
+        self._path, self.key, self._now_ms, self._random = home / FILE, key, now_ms, random
         self._frontier = self._pending = Frontier()
         self._lock = None if read_only else locked(home / LOCK)
         try:
@@ -120,6 +120,10 @@ class Store:
             self._file.close()
         finally:
             self._release()
+
+    def view(self) -> Store:
+        """The same store, opened once more and to read only: for another thread, and closed by it."""
+        return Store(self._path.parent, self.key, self._now_ms, self._random, read_only=True)
 
     def _release(self) -> None:
         if self._lock:
@@ -189,7 +193,7 @@ class Store:
         """Writes the store as it stands, under the same key, into an empty file, in which the copy remembers
         a value. Raises ArtefactError when the disk refuses or the copy isn't what was copied.
         """
-        key = self._key.database
+        key = self.key.database
         try:
             self._file.execute("VACUUM INTO ?", (str(path),))
             with closing(opened(path, key, read_only=False)) as copy:
@@ -237,7 +241,8 @@ class Store:
         self, *, patient: str | None = None, kind: str | None = None, first: int = 0
     ) -> Iterator[Recorded]:
         """In the order of the log. Whoever shows them to somebody records a `read` first."""
-        wanted = [("idx >= ?", first), ("patient = ?", patient), ("kind = ?", kind)]
+        by_kind = "+kind = ?" if patient else "kind = ?"  # of one patient there are few of any kind
+        wanted = [("idx >= ?", first), ("patient = ?", patient), (by_kind, kind)]
         used = [(clause, value) for clause, value in wanted if value is not None]
         where = " AND ".join(clause for clause, _ in used)
         query = f"SELECT idx, at_ms, kind, by, patient, stored FROM entry WHERE {where} ORDER BY idx"  # noqa: S608 - our own clauses

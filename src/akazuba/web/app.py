@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from importlib import resources
 from pathlib import Path
@@ -17,8 +17,24 @@ from starlette.routing import BaseRoute, Mount
 from starlette.staticfiles import StaticFiles
 
 from akazuba.errors import AkazubaError, ArtefactError, InputError, LockedError, OutOfTimeError
-from akazuba.web import alarms, consultation, home, queue_screen, signing
+from akazuba.web import (
+    alarms,
+    consents,
+    consultation,
+    follow_up,
+    home,
+    log_screen,
+    more,
+    patient_deeds,
+    patients,
+    printing,
+    privacy_screen,
+    queue_screen,
+    signing,
+    staff,
+)
 from akazuba.web.access import SignInNeededError
+from akazuba.web.doors import dicom, fhir, hooks, rest, tokens
 from akazuba.web.guard import Guard, Pace, TooLargeError
 from akazuba.web.pages import page
 from akazuba.web.post import CHECKPOINT_S, Post
@@ -34,10 +50,36 @@ STATUS = (
 
 
 def create_app(
-    post: Post, *, secure: bool = False, any_pace: Pace | None = None, keys_pace: Pace | None = None
+    post: Post,
+    *,
+    secure: bool = False,
+    origins: Sequence[str] = (),
+    any_pace: Pace | None = None,
+    keys_pace: Pace | None = None,
 ) -> Starlette:
-    """post: is closed by whoever opened it. secure: served by HTTPS."""
-    areas = (home, signing, consultation, queue_screen)
+    """post: is closed by whoever opened it. secure: served by HTTPS. origins: https://NAME:PORT under which
+    it is called, for which tokens are made; without them what a request says itself.
+    """
+    areas = (
+        home,
+        signing,
+        consultation,
+        queue_screen,
+        tokens,
+        rest,
+        fhir,
+        hooks,
+        dicom,
+        log_screen,
+        more,
+        privacy_screen,
+        staff,
+        patients,
+        patient_deeds,
+        consents,
+        printing,
+        follow_up,
+    )
     routes: list[BaseRoute] = [route for area in areas for route in area.routes()]
     routes.append(Mount("/static", StaticFiles(directory=STATIC), name="static"))
     app = Starlette(
@@ -51,7 +93,7 @@ def create_app(
         },
         lifespan=_running,
     )
-    app.state.post = post
+    app.state.post, app.state.origins = post, tuple(origins)
     return app
 
 
@@ -61,6 +103,7 @@ async def _running(app: Starlette) -> AsyncIterator[None]:
     tasks = [
         asyncio.create_task(alarms.raising(app.state.post)),
         asyncio.create_task(_anchoring(app.state.post)),
+        asyncio.create_task(dicom.watch(app.state.post)),
     ]
     try:
         yield
@@ -80,6 +123,8 @@ async def _anchoring(post: Post) -> None:
 
 async def _failed(request: Request, problem: Exception) -> Response:
     status = next(status for kind, status in STATUS if isinstance(problem, kind))
+    if isinstance(problem, tokens.TokenError):
+        return JSONResponse({"error": str(problem)}, problem.status, problem.headers)
     if isinstance(problem, InputError) and problem.item in ("right", "form"):
         status = 403
     return await _error(request, status, str(problem))

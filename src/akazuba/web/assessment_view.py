@@ -7,9 +7,11 @@ about a patient.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
+from akazuba.guidelines.inputs import Input
 from akazuba.llm.facts import percent
 from akazuba.llm.narrative import by_rules
 from akazuba.page import LEVELS, group_of, label, times
@@ -90,6 +92,19 @@ class Piece:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A question of guidelines. item: what may be answered in place, None where nobody knows it.
+
+    place: where the page puts the answer: `field NAME` of its form, `finding ID`, or `answer`.
+    """
+
+    question: str
+    changes: tuple[str, ...]
+    item: Input | None = None
+    place: str = ""
+
+
+@dataclass(frozen=True)
 class View:
     """said: the assessment in the tablet's language; the other fields are worked out from it."""
 
@@ -106,15 +121,17 @@ class View:
     note: tuple[Piece, ...]
     words: tuple[TokenWeight, ...]
     narrative: Narrative | None
-    asked: tuple[tuple[str, tuple[str, ...]], ...]
+    asked: tuple[Asked, ...]
     refused: tuple[str, ...] = ()
     untranslated: bool = False
     plan: tuple[Action, ...] = field(default=())
     protocols: tuple[Protocol, ...] = field(default=())
 
 
-def seen(assessment: Assessment, case: Case, language: str) -> View:
-    """assessment: in English, as it is recorded."""
+def seen(
+    assessment: Assessment, case: Case, language: str, inputs: Mapping[str, Input] = MappingProxyType({})
+) -> View:
+    """assessment: in English, as it is recorded. inputs: of the guidelines, to answer questions in place."""
     words = document_words(language)
     said = in_language(assessment, words)
     untranslated = bool(words.unsaid)
@@ -136,7 +153,7 @@ def seen(assessment: Assessment, case: Case, language: str) -> View:
         note=_marked(case.note, findings),
         words=tuple(sorted(said.token_attribution or (), key=lambda word: -abs(word.weight))[:SHOWN]),
         narrative=by_rules(assessment, words),
-        asked=_asked(said.protocols or ()),
+        asked=_asked(said.protocols or (), inputs),
         refused=tuple(name for name in guidelines if "REFUSED" in name),
         untranslated=untranslated,
         plan=said.plan or (),
@@ -210,10 +227,32 @@ def _marked(note: str, findings: Sequence[Finding]) -> tuple[Piece, ...]:
     return tuple(piece for piece in (*pieces, Piece(note[at:])) if piece.text)
 
 
-def _asked(protocols: Sequence[Protocol]) -> tuple[tuple[str, tuple[str, ...]], ...]:
+def _asked(protocols: Sequence[Protocol], inputs: Mapping[str, Input]) -> tuple[Asked, ...]:
     """What the guidelines would have to know, each question once."""
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, Asked] = {}
     for protocol in protocols:
         for missing in protocol.missing:
-            found.setdefault(missing.question, tuple(c.replace("_", " ") for c in missing.could_change[:2]))
-    return tuple(found.items())
+            changes = tuple(c.replace("_", " ") for c in missing.could_change[:2])
+            item = inputs.get(missing.input)
+            asked = Asked(missing.question, changes, item, place_of(item) if item else "")
+            found.setdefault(missing.question, asked)
+    return tuple(found.values())
+
+
+def place_of(item: Input) -> str:
+    """Where an answer belongs, so that triage and ranking see it too where they can.
+
+    >>> place_of(Input("severe_headache", "flag", from_=("finding AKZ:0000036",)))
+    'finding AKZ:0000036'
+    >>> place_of(Input("spo2_percent", "number", from_=("vitals spo2_percent",)))
+    'field vitals.spo2_percent'
+    >>> place_of(Input("smoker", "flag"))
+    'answer'
+    """
+    room, _, what = item.from_[0].partition(" ") if item.from_ else ("", "", "")
+    if room in ("patient", "vitals"):
+        return f"field {room}.{what}"
+    if room == "case":
+        return f"field {what}"
+    alone = item.kind == "flag" and len(item.from_) == 1 and room == "finding"
+    return f"finding {what}" if alone and "=" not in what else "answer"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from functools import partial
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import date
 from typing import get_args
 
 import msgspec
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from akazuba.errors import InputError
@@ -24,15 +27,28 @@ from akazuba.governance.decisions import (
     state_of,
     stored,
 )
-from akazuba.governance.users import NOBODY
+from akazuba.governance.sessions import Session
+from akazuba.governance.users import NOBODY, User
+from akazuba.guidelines.inputs import Input
+from akazuba.llm.facts import percent
 from akazuba.records import Assessment, Case
 from akazuba.storage.store import Person, Recorded
 from akazuba.web import access
 from akazuba.web.assessment_view import seen
-from akazuba.web.consulting import Answered, Came, Kept, answered, keep, stored_assessment, wait_for
+from akazuba.web.consulting import (
+    Answered,
+    Came,
+    Kept,
+    answered,
+    draft_key,
+    keep,
+    sound_id,
+    stored_assessment,
+    wait_for,
+)
 from akazuba.web.pages import fragment, page
-from akazuba.web.post import Records, now_ms
-from akazuba.web.signs import red_signs
+from akazuba.web.post import Post, Records, now_ms
+from akazuba.web.shown import digest_of
 from akazuba.web.vitals import BODY, VITALS
 
 KINDS = ("chest-xray", "skin-photo")
@@ -49,19 +65,20 @@ def routes() -> list[BaseRoute]:
         Route("/consultation/{index:int}/words", words, methods=["POST"]),
         Route("/consultation/{index:int}/decide", decided, methods=["POST"]),
         Route("/consultation/{index:int}/picture/{number:int}", picture),
+        Route("/drafts/key", drafts_key),
     ]
 
 
 async def form(request: Request) -> Response:
     """The same for everybody, so that it opens without the box too: what is typed stays on the tablet."""
-    told = await access.post_of(request).engine(lambda box: red_signs(box.desk))
+    told = access.post_of(request).told
     return await page(request, "consultation.html", told=told, vitals=(*BODY, *VITALS), kinds=KINDS)
 
 
 async def arrive(request: Request) -> Response:
     """She waits from now on, before anything of her is known. Sent again, it changes nothing."""
     given = await access.posted(request)
-    id_ = access.field(given, "id", 64)
+    id_ = sound_id("case, id", access.field(given, "id", 64))
 
     def work(kept: Records) -> None:
         if not kept.queue.history(id_):
@@ -72,29 +89,78 @@ async def arrive(request: Request) -> Response:
 
 
 async def assess(request: Request) -> Response:
-    """The case as it stands. `keep=yes` records it: then it can be decided on."""
+    """The case as it stands. `keep=yes` records it: then it can be decided on.
+
+    A tablet whose session is over is helped and asked to sign in before it records; one on which nobody
+    signed in since the morning records without a name.
+    """
     given = await access.posted(request, most_files=MOST_PICTURES)
     came = await _came(given)
     post, session = access.post_of(request), await access.signed_in(request)
-    found = await post.engine(partial(answered, came=came))
-    person, by = _person(given, found.case), session[1].id if session else NOBODY
-    if post.state == "open" and session:
-        await access.demand(request, "record", person.id)
+    found, inputs = await _answer(post, came)
+    sound_id("case, id", found.case.id)
     wanted = access.field(given, "keep", 3) == "yes"
+    if wanted and post.state == "open":
+        session = _author(request, given, session)
+    person, by = _person(given, found.case), session[1].id if session else NOBODY
+    if wanted and post.state == "open" and session:
+        await access.demand(request, "record", person.id)
 
     def work(records: Records) -> Kept | None:
-        told = keep(records, found, person, by, known=session is not None) if wanted else None
-        wait_for(records, found)
-        return told
+        wait_for(records, found, date.today())  # noqa: DTZ011 - the day at the post
+        return keep(records, found, person, by, known=session is not None) if wanted else None
 
-    kept = await post.records(work)
-    return _shown(request, found, kept)
+    try:
+        kept = await post.records(work)
+    except InputError as problem:
+        if problem.item == "session":
+            raise access.SignInNeededError(problem.found) from problem
+        raise
+    return _shown(request, found, kept, inputs)
 
 
-def _shown(request: Request, found: Answered, kept: Kept | None) -> Response:
-    view = seen(found.assessment, found.case, access.visitor(request).language)
+def _author(
+    request: Request, given: FormData, session: tuple[Session, User] | None
+) -> tuple[Session, User] | None:
+    """Who answers for a record: the one who typed it, as the tablet says, if she is the one signed in.
+
+    Raises SignInNeededError rather than record it for another user, or for nobody after a session ended.
+    """
+    owner = given.get("owner")
+    if owner is None or (session and owner == session[1].id):
+        if session is None and access.visitor(request).token:
+            raise access.SignInNeededError("the session is over")
+        return session
+    if owner == "":
+        return None
+    raise access.SignInNeededError("whoever typed this is not signed in")
+
+
+async def _answer(post: Post, came: Came) -> tuple[Answered, Mapping[str, Input]]:
+    """What is recorded is what was shown a moment ago; it is not worked out again."""
+    key = digest_of(came.data, came.pictures, came.unanswered)
+    known: tuple[Answered, Mapping[str, Input]] | None = post.shown.get(key)
+    if known is None:
+        found, inputs = await post.engine(lambda box: (answered(box, came), box.desk.library.all_inputs))
+        known = replace(found, came=Came(b"", {})), inputs
+        post.shown.put(key, known)
+    return replace(known[0], came=came), known[1]
+
+
+def _shown(request: Request, found: Answered, kept: Kept | None, inputs: Mapping[str, Input]) -> Response:
+    view = seen(found.assessment, found.case, access.visitor(request).language, inputs)
     question = None if found.settled or not found.questions else found.questions[0]
     return fragment(request, "assessment.html", view=view, question=question, kept=kept, standing=None)
+
+
+async def drafts_key(request: Request) -> Response:
+    """Under which a tablet keeps what this user types, until she signs out."""
+    signed = await access.signed_in(request)
+    if signed is None:
+        raise access.SignInNeededError("nobody is signed in on this tablet")
+    user = signed[1].id
+    key = await access.post_of(request).records(lambda kept: draft_key(kept.opened(), user))
+    return JSONResponse({"user": user, "key": b64encode(key).decode()})
 
 
 async def _came(given: FormData) -> Came:
@@ -139,7 +205,7 @@ async def decided(request: Request) -> Response:
     def work(records: Records) -> Recorded:
         store = records.opened()
         _, assessment = stored_assessment(store, index)
-        changes = _changes(given) if choice == "change" else ()
+        changes = _changes(given, assessment) if choice == "change" else ()
         made = decide(
             store,
             records.identity(),
@@ -172,13 +238,25 @@ def _choice(text: str) -> Choice:
     raise InputError("choice", ", ".join(get_args(Choice)), repr(text))
 
 
-def _changes(given: FormData) -> tuple[Change, ...]:
-    rows = zip(given.getlist("item"), given.getlist("advised"), given.getlist("instead"), strict=False)
+def _changes(given: FormData, assessment: Assessment) -> tuple[Change, ...]:
+    rows = zip(given.getlist("item"), given.getlist("instead"), strict=False)
     return tuple(
-        Change(str(item)[:200], str(advised)[:4000], str(instead)[:4000].strip())
-        for item, advised, instead in rows
+        Change(str(item)[:200], _advised(assessment, str(item)), str(instead)[:4000].strip())
+        for item, instead in rows
         if str(instead).strip()
     )
+
+
+def _advised(assessment: Assessment, item: str) -> str:
+    """What the box had said of an item of its advice, "" of what is none."""
+    if item == "triage.level":
+        return assessment.triage.level if assessment.triage else ""
+    kind, _, what = item.partition(": ")
+    if kind == "diagnosis":
+        shares = {c.name: percent(c.probability) for c in assessment.differential or ()}
+        return shares.get(what, "")
+    doses = {f"{a.action} {a.what}".strip(): a.dose or "as advised" for a in assessment.plan or ()}
+    return doses.get(what.strip(), "") if kind == "plan" else ""
 
 
 async def kept_page(request: Request) -> Response:

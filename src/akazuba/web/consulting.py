@@ -6,9 +6,12 @@ shown in between, while questions are answered, is not kept; what a decision is 
 
 from __future__ import annotations
 
+import hmac
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import date
 
 import msgspec
 from msgspec import UNSET
@@ -24,6 +27,11 @@ from akazuba.interviews import settled
 from akazuba.records import Assessment, Case
 from akazuba.storage.store import Person, Recorded, Store
 from akazuba.web.post import Records, now_ms
+
+DRAFTS = "key of the tablets' drafts"
+
+STALE_DAYS = 1
+"""A consultation of yesterday may have begun before midnight; an older one came late."""
 
 ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{5,63}")
 """Of consultations and patients, as the page makes them."""
@@ -90,23 +98,29 @@ def answered(box: Box, came: Came) -> Answered:
     return Answered(came, line.case, told, questions, settled(told))
 
 
+def sound_id(item: str, id_: str) -> str:
+    """Raises InputError for what is no id that the page makes."""
+    if not ID.fullmatch(id_):
+        raise InputError(item, "6 to 64 letters, digits and -", repr(id_[:80]))
+    return id_
+
+
 def keep(kept: Records, shown: Answered, person: Person, by: str, *, known: bool) -> Kept:
     """On the disk when this returns, once however often it comes. person: a new patient is admitted.
 
     known: whether somebody is signed in, who may add to a patient's record. Raises InputError for an id that
     is none, for a known patient and nobody signed in, and for a patient who refuses care.
     """
-    for item, id_ in (("case, id", shown.case.id), ("patient, id", person.id)):
-        if not ID.fullmatch(id_):
-            raise InputError(item, "6 to 64 letters, digits and -", repr(id_[:80]))
+    sound_id("case, id", shown.case.id)
+    sound_id("patient, id", person.id)
     if kept.store is None:
         return _spooled(kept, shown, person, by)
-    _admitted(kept.store, person, by, known=known)
     index = None
     if shown.assessment.provenance is not UNSET:
         digest = shown.assessment.provenance.input_sha256
         index = recorded_already(kept.store, person.id, shown.case.id, digest)
     if index is None:
+        _admitted(kept.store, person, by, known=known)
         document = msgspec.json.encode(shown.assessment)
         _, recorded = record_consultation(
             kept.store, shown.came.data, document, by, person.id, kept.versions, shown.came.pictures
@@ -116,13 +130,18 @@ def keep(kept: Records, shown: Answered, person: Person, by: str, *, known: bool
     return Kept("open", person.id, index)
 
 
-def wait_for(kept: Records, shown: Answered) -> None:
-    """Puts her into the queue, or raises her level there; a level is lowered by a person only."""
+def wait_for(kept: Records, shown: Answered, today: date) -> None:
+    """Puts her into the queue, or raises her level there; a level is lowered by a person only.
+
+    today: at the box. Who was seen days ago, while the box was away, does not wait any more.
+    """
     waiting = {entry.case_id: entry for entry in kept.queue.waiting()}
     level = shown.assessment.triage.level if shown.assessment.triage else "unassessed"
     if shown.case.id not in waiting:
         if kept.queue.history(shown.case.id):
             return  # she was seen, or left
+        if shown.case.date and (today - date.fromisoformat(shown.case.date)).days > STALE_DAYS:
+            return
         kept.queue.arrive(shown.case.id)
         kept.queue.triage(shown.case.id, level)
         return
@@ -144,6 +163,15 @@ def stored_assessment(store: Store, index: int) -> tuple[Recorded, Assessment]:
     if entry.kind != "assessment" or entry.body is None:
         raise InputError(f"entry {index}", "an assessment that was not erased", f"`{entry.kind}`")
     return entry, msgspec.json.decode(entry.body, type=Assessment)
+
+
+def draft_key(store: Store, user: str) -> bytes:
+    """32 bytes: the same for a user of this store whenever she signs in, and nobody else's."""
+    secret = store.recall(DRAFTS)
+    if secret is None:
+        secret = os.urandom(32)
+        store.remember(DRAFTS, secret)
+    return hmac.digest(secret, user.encode(), "sha256")
 
 
 def _newest(consultation: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from functools import cache
+from hashlib import sha256
 from pathlib import Path
 
 from starlette.requests import Request
@@ -10,6 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from akazuba import __version__
 from akazuba.errors import InputError
+from akazuba.governance.roles import LIMITS
 from akazuba.web import access
 from akazuba.web.pages import page
 from akazuba.wording.catalogue import languages
@@ -32,25 +36,49 @@ async def first(request: Request) -> Response:
 
 
 async def state(request: Request) -> Response:
-    """What the page asks for every few seconds, and when it comes back: no patient's data."""
+    """What the page asks for every few seconds, and when it comes back: no patient's data.
+
+    With `?quiet` nobody is asked for: a page that lies open is no use of a session. The clock is the box's,
+    for tablets whose own is wrong.
+    """
     post, who = access.post_of(request), access.visitor(request)
-    session = await access.signed_in(request)
+    known: dict[str, object] = {}
+    if "quiet" not in request.query_params:
+        session = await access.signed_in(request)
+        user = session[1] if session else None
+        known = {
+            "user": user.name if user else None,
+            "user_id": user.id if user else None,
+            "role": user.role if user else None,
+            "idle_s": LIMITS[user.role].idle_s if user else None,
+        }
     alarms = await post.records(
         lambda kept: [w for w in kept.queue.waiting() if w.alarms and not w.acknowledged]
     )
-    known = {
+    now = datetime.now().astimezone()
+    offset = now.utcoffset() or timedelta()
+    known |= {
         "state": post.state,
-        "user": session[1].name if session else None,
-        "role": session[1].role if session else None,
         "language": who.language,
         "csrf": who.csrf,
+        "tablet": who.tablet,
         "alarms": len(alarms),
         "loudest": max((w.alarms for w in alarms), default=0),
         "version": __version__,
+        "shell": shell_version(),
+        "clock": {"ms": int(now.timestamp() * 1000), "offset_min": int(offset.total_seconds() // 60)},
     }
     response = JSONResponse(known)
     access.remember(request, response)
     return response
+
+
+@cache
+def shell_version() -> str:
+    """Of what a tablet keeps to open the page without the box: another one is fetched anew."""
+    folder = Path(__file__).parent
+    files = sorted((*folder.glob("static/*"), *folder.glob("templates/*")))
+    return sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:12]
 
 
 async def language(request: Request) -> Response:

@@ -14,13 +14,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
 from akazuba.consult import Box, open_box
 from akazuba.errors import LockedError
-from akazuba.governance.audit_anchors import KEYS, keep
+from akazuba.governance.audit_anchors import EVERY, KEYS, WITHIN_S, keep
 from akazuba.governance.decisions import UNKNOWN, Versions
 from akazuba.governance.locked import take_in
 from akazuba.governance.sessions import Door
@@ -38,11 +38,12 @@ from akazuba.storage.store import Store
 from akazuba.storage.unlocking import KEY_FILE, unlocked
 from akazuba.waiting.queue import FILE as QUEUE
 from akazuba.waiting.queue import Queue
+from akazuba.web.shown import Shown
+from akazuba.web.signs import Told, red_signs
 from akazuba.wording.catalogue import catalogue
 
 State = Literal["none", "locked", "open"]
 CHECKPOINT_S = 60.0
-"""How long an entry of the log may wait for its checkpoint."""
 
 Done = TypeVar("Done")
 
@@ -141,9 +142,9 @@ class Records:
             self.spool = Spool(self.home)
 
     def checkpoint(self) -> None:
-        """At most every `CHECKPOINT_S`, where the log has grown."""
+        """Where the log has grown by enough, or the last one is old. Called every `CHECKPOINT_S`."""
         if self.store:
-            keep(self.home, self.store, now_s)
+            keep(self.home, self.store, now_s, EVERY, WITHIN_S)
 
     def identity(self) -> Identity:
         """The box's own, with which decisions are signed."""
@@ -158,6 +159,8 @@ class Records:
 class Post:
     """The opened box of one health post. Made outside the event loop; `close` ends it.
 
+    told: the signs of an emergency, found once. shown: what tablets were shown lately.
+
     Raises ArtefactError when the box cannot be opened, InputError for local rules that cannot be used.
     """
 
@@ -169,12 +172,14 @@ class Post:
             self._digests = self._engine.now(lambda: installed_digests(self._box, settings))
             # local rules are named in the log only: with them a locked box cannot say what ran
             files = Versions(files=self._digests) if not settings.overlays else UNKNOWN
+            self.told: Told = self._engine.now(lambda: red_signs(self._box.desk))
             self._kept = self._records.now(lambda: Records(settings.home, files))
         except BaseException:
             self._close_lanes()
             raise
         self._voice = open_voice(settings.llm, settings.llm_mmproj, settings.threads, settings.home)
         self._nearest: Nearest | None = None
+        self.shown: Shown[Any] = Shown()
 
     @property
     def state(self) -> State:

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from akazuba.errors import InputError
 from akazuba.governance.course import record_acknowledged
 from akazuba.governance.users import NOBODY
 from akazuba.page import LEVELS
@@ -17,6 +18,8 @@ from akazuba.web.assessment_view import ICONS
 from akazuba.web.consulting import newest_of
 from akazuba.web.pages import fragment, page
 from akazuba.web.post import Records
+
+DEEDS = ("acknowledge", "seen", "left")
 
 
 @dataclass(frozen=True)
@@ -62,10 +65,17 @@ def _lines(kept: Records) -> list[Line]:
 
 
 async def answer(request: Request) -> Response:
-    """Somebody is on the way (acknowledge), has seen her (seen), or she went away (left)."""
+    """Somebody is on the way (acknowledge), has seen her (seen), or she went away (left).
+
+    Whoever runs to her need not sign in first; who takes her off the queue does, once the box is unlocked.
+    """
     form = await access.posted(request)
     case, deed = request.path_params["case"], request.path_params["deed"]
+    if deed not in DEEDS:
+        raise InputError("queue", ", ".join(DEEDS), repr(deed[:20]))
     session = await access.signed_in(request)
+    if deed != "acknowledge" and session is None and access.post_of(request).state == "open":
+        raise access.SignInNeededError("nobody is signed in on this tablet")
     by = session[1].id if session else NOBODY
     why = access.field(form, "why", 500)
 

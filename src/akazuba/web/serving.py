@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 
 import uvicorn
 
@@ -14,12 +15,13 @@ MOST_CONNECTIONS = 200
 IDLE_S = 30
 
 
-def run(post: Post, listening: socket.socket, tls: Certificates | None) -> None:
-    """Until it is told to stop."""
-    app = create_app(post, secure=tls is not None)
+def run(post: Post, listening: socket.socket, tls: Certificates | None, origins: Sequence[str] = ()) -> None:
+    """Until it is told to stop. origins: as `create_app` takes them."""
+    app = create_app(post, secure=tls is not None, origins=origins)
     config = uvicorn.Config(
         app,
         log_level="warning",
+        ws="none",
         access_log=False,
         server_header=False,
         date_header=True,

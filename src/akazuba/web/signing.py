@@ -51,6 +51,7 @@ async def lock(request: Request) -> Response:
     await access.posted(request)
     if await access.signed_in(request) is None:
         raise access.SignInNeededError("nobody is signed in on this tablet")
+    access.post_of(request).shown.forget()
     await access.post_of(request).records(lambda kept: kept.lock())
     return RedirectResponse("/", 303)
 

@@ -22,7 +22,7 @@ import msgspec
 from akazuba.errors import ArtefactError, InputError, why_not_opened
 
 ENGLISH = "en"
-SCREEN = "screen.tsv"
+SCREEN, PAGE = "screen.tsv", "page.tsv"
 
 _NUMBERS = re.compile(r"(?<![A-Za-z])((?:[<>≥≤×~+-]\s?)?\d[\d.,]*(?:\s?[/<>≥≤=-]\s?\d[\d.,]*)*\s?%?)")
 _QUOTED = re.compile(r'(.+?) (\("[^"]*"\))')
@@ -358,8 +358,13 @@ def _shown(text: bytes) -> str:
 
 
 def screen_texts() -> tuple[str, ...]:
-    """English texts of the screen itself; those of charts and guidelines stand in their own files."""
+    """English texts of the terminal's screen; those of charts and guidelines stand in their own files."""
     return tuple(_file(SCREEN).decode().splitlines())
+
+
+def page_texts() -> tuple[str, ...]:
+    """English texts of the tablet's page that the terminal's screen lacks."""
+    return tuple(_file(PAGE).decode().splitlines())
 
 
 def _file(name: str) -> bytes:

@@ -152,9 +152,7 @@ async def _serve(operation: Operation, request: Request) -> Response:
         return _refused(422, problem)
     except LockedError as problem:
         return _refused(503, problem, {"Retry-After": "60"})
-    return (
-        said if isinstance(said, Response) else _json(harmless(msgspec.json.encode(said).decode()).encode())
-    )
+    return _json(said if isinstance(said, bytes) else harmless(msgspec.json.encode(said).decode()).encode())
 
 
 def _refuse_unknown(operation: Operation, request: Request) -> None:

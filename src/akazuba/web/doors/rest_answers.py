@@ -20,7 +20,7 @@ from akazuba.guidelines.describe import answer, summaries
 from akazuba.guidelines.run import NOBODY_KNOWN
 from akazuba.intake.cases import CaseLine, case_line
 from akazuba.llm.voice import SILENT
-from akazuba.ranking import RankAnswer, Ranker, read_query
+from akazuba.ranking import RankAnswer, Ranker, open_ranker, read_query
 from akazuba.records import Assessment, Urgency
 from akazuba.report import json_line
 from akazuba.settings import Settings

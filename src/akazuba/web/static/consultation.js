@@ -1,13 +1,14 @@
 // A consultation on the tablet: typed, kept here at once, assessed by the box, recorded there once.
 "use strict";
 const form = document.getElementById("consultation");
-const page = form ? form.dataset : {};
+const page = form.dataset;
 const answer = document.getElementById("answer");
+const STEPS = [...document.querySelectorAll(".step")].map((section) => section.id);
 let draft = null;
 
 const hex = (bytes) => Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (b) => b.toString(16).padStart(2, "0")).join("");
-const day = () => new Date().toISOString().slice(0, 10);
-const fresh = (patient) => ({ id: `c-${day().replaceAll("-", "")}-${hex(5)}`, date: day(), state: "draft", fields: {}, signs: [], findings: {}, tests: {}, unanswered: [], pictures: [], person: patient || `p-${hex(8)}`, known: Boolean(patient) });
+// date: from the box, when it is first sent. trail: what was answered below an assessment, the newest last.
+const fresh = (patient) => ({ id: `c-${hex(8)}`, began: Date.now(), date: null, owner: drafts.owner, state: "draft", fields: {}, signs: [], findings: {}, tests: {}, answers: {}, unanswered: [], trail: [], pictures: [], person: patient || `p-${hex(8)}`, known: Boolean(patient) });
 
 // --- the draft and the form
 
@@ -27,54 +28,29 @@ function write() {
     if (field.type === "checkbox") field.checked = draft.signs.includes(field.value);
     else if (field.type === "radio") field.checked = field.value === (draft.fields[field.name] || "adult");
     else if (draft.fields[field.name] !== undefined) field.value = draft.fields[field.name];
+    inRange(field);
   }
   bands();
+  woman();
   listPictures();
 }
 
+// Kept on the tablet as long as it holds something that the box has not recorded.
+const BLANK = new Set(["band", "language", "age_unit"]);
+const empty = () => !draft.signs.length && !draft.pictures.length && !draft.trail.length && Object.keys(draft.fields).every((name) => BLANK.has(name));
+const content = () => JSON.stringify([caseOf(draft), draft.person, draft.fields["person.name"], draft.unanswered]);
 let saving = Promise.resolve();
 function save() {
-  if (!form || !draft) return Promise.resolve();
+  if (!draft) return saving;
   read();
-  saving = saving.then(() => drafts.put(draft));
+  saving = saving.then(() => (empty() || draft.recorded === content() ? drafts.remove(draft.id) : drafts.put(draft))).catch(unkept);
   return saving;
 }
 
-// --- the case as the box takes it
-
-const listed = (text) => (!text || !text.trim() ? null : /^(none|no|0|aucun|aucune|hakuna|nta|无|没有)\.?$/i.test(text.trim()) ? [] : text.split(/[,;\n]/).map((part) => part.trim()).filter(Boolean));
-
-function caseOf({ id, date, fields, signs, findings, tests, pictures }) {
-  const made = { id, date, patient: {}, vitals: {}, findings: [], tests: [], images: [] };
-  if (fields.note) made.note = fields.note;
-  made.language = fields.language || document.documentElement.lang;
-  for (const [name, value] of Object.entries(fields)) {
-    const [room, key] = name.split(".");
-    if ((room === "patient" || room === "vitals") && key) made[room][key] = value === "true" ? true : value === "false" ? false : key === "sex" || key === "consciousness" ? value : Number(value);
-  }
-  if (fields.age) made.patient[fields.age_unit || "age_years"] = Number(fields.age);
-  if (fields.band === "pregnant" && signs.length && made.patient.pregnant === undefined) made.patient.pregnant = true;
-  if (fields.gestational_age_weeks) made.gestational_age_weeks = Number(fields.gestational_age_weeks);
-  for (const sign of signs) made.findings.push({ id: sign, present: true });
-  for (const [finding, present] of Object.entries(findings)) if (!signs.includes(finding)) made.findings.push({ id: finding, present });
-  for (const [test, result] of Object.entries(tests)) made.tests.push({ id: test, result });
-  for (const each of pictures) made.images.push({ path: each.name, kind: each.kind });
-  const allergies = listed(fields.allergies), medicines = listed(fields.medications), conditions = listed(fields.conditions);
-  if (allergies) made.allergies = allergies;
-  if (medicines) made.medications = medicines.map((name) => ({ name }));
-  if (conditions) made.conditions = conditions;
-  return made;
-}
-
-function packed(given, keep) {
-  const sent = new FormData();
-  sent.set("csrf", box.csrf);
-  sent.set("case", JSON.stringify(caseOf(given)));
-  sent.set("person", JSON.stringify({ id: given.person, name: given.fields["person.name"] || "", born: given.fields["person.born"] || "", sex: given.fields["patient.sex"] || "", place: given.fields["person.place"] || "" }));
-  sent.set("unanswered", JSON.stringify(given.unanswered));
-  sent.set("keep", keep ? "yes" : "no");
-  for (const each of given.pictures) sent.append("picture", each.blob, each.name);
-  return sent;
+function unkept(problem) {
+  const failed = document.getElementById("unkept");
+  failed.hidden = false;
+  failed.querySelector("code").textContent = String(problem).slice(0, 120);
 }
 
 // --- asking the box
@@ -82,80 +58,83 @@ function packed(given, keep) {
 let asked = 0;
 async function assess(keep = false) {
   const turn = ++asked;
+  if (!badField(keep)) return;
   await save();
   const progress = document.getElementById("progress"), failed = document.getElementById("failed");
   progress.textContent = page.sending;
   failed.hidden = true;
+  busy(true);
   try {
-    const sent = await box.post("/consultation/assess", packed(draft, keep));
+    await sending.dated(draft);
+    const said = content();
+    const sent = await box.post("/consultation/assess", () => sending.packed(draft, keep === true));
     const html = await sent.text();
     if (turn !== asked) return;
     progress.textContent = "";
     show(html);
-    const said = answer.querySelector(".assessment");
-    if (said.dataset.kept && said.dataset.kept !== "none") await drafts.remove(draft.id);
+    const state = answer.querySelector(".assessment").dataset.kept;
+    if (!state) return;
+    draft.state = "draft";
+    draft.recorded = said;
+    await save();
   } catch (problem) {
     if (turn !== asked) return;
     progress.textContent = "";
-    failed.hidden = false;
     answer.replaceChildren();
-    if (problem.status) {
-      failed.textContent = `${page.waits} ${page.refused} ${problem.message}`;
-      return;
-    }
-    failed.textContent = `${page.waits} ${page.offline}`;
-    draft.state = "waiting";
-    await save();
-    connected(false);
+    await away(problem, failed, keep);
+  } finally {
+    if (turn === asked) busy(false);
   }
 }
 
-function show(html) {
-  const read = new DOMParser().parseFromString(html, "text/html");
-  answer.replaceChildren(...read.body.childNodes);
-  for (const figure of answer.querySelectorAll("[data-picture]")) {
-    const known = draft && draft.pictures.find((each) => each.name === figure.dataset.picture);
-    if (known) figure.querySelector("img").src = URL.createObjectURL(known.blob);
+// keep: whether the nurse asked for a record; "quiet" where only a sign was ticked.
+async function away(problem, failed, keep) {
+  failed.hidden = false;
+  const line = failed.querySelector("p");
+  failed.querySelector("a").hidden = Boolean(problem.status);
+  if (problem.status) {
+    line.textContent = `${page.waits} ${page.refused} ${problem.message}`;
+    if (location.hash !== "#result") return;
+    failed.focus();
+    return;
   }
-  const title = answer.querySelector("#urgency");
-  if (title) title.focus({ preventScroll: false });
-  askForWords();
+  line.textContent = `${page.waits} ${page.offline}`;
+  draft.state = keep === "quiet" ? draft.state : "waiting";
+  delete draft.refused;
+  await save();
+  connected(false);
 }
 
-async function askForWords() {
-  const place = document.querySelector("[data-words]");
-  if (!place || place.closest('[data-level="red"]')) return;
-  try {
-    const sent = await box.post(place.dataset.words, new FormData(), false);
-    const read = new DOMParser().parseFromString(await sent.text(), "text/html");
-    place.replaceChildren(...read.body.childNodes);
-  } catch { /* the words by rules stay */ }
+function busy(yes) {
+  for (const button of document.querySelectorAll("[data-assess], [data-keep]")) button.disabled = yes;
 }
 
-// --- what waits to be sent
-
-async function flush() {
-  for (const waiting of await drafts.all()) {
-    if (waiting.state !== "waiting" || (draft && waiting.id === draft.id)) continue;
-    try {
-      await box.post("/consultation/assess", packed(waiting, true), false);
-      await drafts.remove(waiting.id);
-    } catch (problem) {
-      if (!problem.status) return;
-    }
-  }
+// A number that no patient can have is asked back here, and never sent.
+function badField(keep) {
+  if (keep === "quiet") return true;
+  const bad = form.querySelector('[aria-invalid="true"]');
+  if (!bad) return true;
+  location.hash = bad.closest(".step").id;
+  setTimeout(() => bad.focus());
+  return false;
 }
 
 // --- steps, signs, ranges, pictures
 
-function step() {
-  const wanted = location.hash.slice(1);
-  const name = document.querySelector(`.step[id="${CSS.escape(wanted)}"]`) ? wanted : "emergency";
+function step(focus = true) {
+  const wanted = location.hash.slice(1), name = STEPS.includes(wanted) ? wanted : "emergency";
+  form.dataset.step = name;
   for (const section of document.querySelectorAll(".step")) section.classList.toggle("current", section.id === name);
-  for (const link of document.querySelectorAll(".steps a")) link.dataset.step === name ? link.setAttribute("aria-current", "step") : link.removeAttribute("aria-current");
+  for (const link of document.querySelectorAll(".steps a")) {
+    if (link.dataset.step === name) {
+      link.setAttribute("aria-current", "step");
+      link.scrollIntoView({ block: "nearest", inline: "center" });
+    } else link.removeAttribute("aria-current");
+  }
   answer.hidden = name !== "result";
   const title = document.querySelector(`#${name} h2`);
-  if (title) title.focus();
+  if (title && focus) title.focus({ preventScroll: true });
+  if (focus) scrollTo(0, 0);
 }
 
 function bands() {
@@ -169,41 +148,82 @@ function bands() {
   document.getElementById("red").hidden = !red;
 }
 
+// What is asked of women only, and of pregnant ones.
+function woman() {
+  const fields = form.elements, sex = fields["patient.sex"], pregnant = fields["patient.pregnant"], weeks = fields.gestational_age_weeks;
+  if (fields.band.value === "pregnant" && !sex.value) [sex.value, pregnant.value] = ["female", "true"];
+  if (sex.value === "male") pregnant.value = "";
+  pregnant.closest("label").hidden = sex.value === "male";
+  if (pregnant.value !== "true") weeks.value = "";
+  weeks.closest("label").hidden = pregnant.value !== "true";
+}
+
+// The age from the date of birth, by the box's calendar.
+function born() {
+  const fields = form.elements, today = box.day(Date.now()), at = Date.parse(fields["person.born"].value);
+  const days = today && at ? Math.round((Date.parse(today) - at) / 86_400_000) : NaN;
+  if (!(days >= 0 && days < 45_700) || (fields.age.value && !fields.age.dataset.reckoned)) return;
+  const [unit, value] = days < 62 ? ["age_days", days] : days < 5 * 365.25 ? ["age_months", Math.floor(days / 30.4375)] : ["age_years", Math.floor(days / 365.25)];
+  [fields.age_unit.value, fields.age.value, fields.age.dataset.reckoned] = [unit, value, "yes"];
+}
+
 function inRange(field) {
   const help = field.closest("label")?.querySelector(".help");
   if (!help || field.type !== "number") return;
-  const value = Number(field.value);
-  const wrong = field.value !== "" && (value < Number(field.min) || value > Number(field.max));
+  const value = Number(field.value), wrong = field.validity.badInput || (field.value !== "" && (value < Number(field.min) || value > Number(field.max)));
   help.hidden = !wrong;
-  help.textContent = wrong ? page.outOfRange.replace("{}", field.min).replace("{}", field.max).replace("{}", field.dataset.unit || "") : "";
+  help.textContent = wrong ? page.outOfRange.replace("{}", field.min).replace("{}", field.max).replace("{}", field.dataset.unit || "").trim() : "";
   field.setAttribute("aria-invalid", wrong);
 }
 
 function listPictures() {
   const list = document.getElementById("picture-list");
   list.replaceChildren(...draft.pictures.map((each) => {
-    const row = document.createElement("li"), remove = document.createElement("button");
+    const row = document.createElement("li"), remove = document.createElement("button"), image = document.createElement("img");
     remove.type = "button";
     remove.textContent = `${list.dataset.remove}: ${each.name}`;
     remove.addEventListener("click", () => { draft.pictures = draft.pictures.filter((other) => other !== each); listPictures(); save(); });
-    row.append(remove);
+    if (/^image\//.test(each.blob.type)) Object.assign(image, { src: URL.createObjectURL(each.blob), alt: each.name, className: "thumb" });
+    row.append(...(image.src ? [image, remove] : [remove]));
     return row;
   }));
 }
 
+// A picture that another machine sent to the box. The box gives it to this consultation, by name.
+async function fromMachine(id, kind) {
+  const asked = new FormData();
+  asked.set("case", draft.id);
+  try {
+    const sent = await box.post(`/pictures/${encodeURIComponent(id)}/take`, asked);
+    draft.pictures.push({ name: `${kind}-${hex(3)}.png`, kind, blob: await sent.blob() });
+    listPictures();
+    await save();
+  } catch (problem) {
+    document.getElementById("arrived").textContent = problem.status ? problem.message : spoken.offline;
+  }
+}
+
+async function listArrived() {
+  const place = document.getElementById("arrived"), sent = await box.get("/pictures/rows", true);
+  const read = new DOMParser().parseFromString(sent ? await sent.text() : "", "text/html");
+  place.replaceChildren(...read.body.childNodes);
+  if (!place.children.length) place.textContent = place.dataset.none;
+}
+
 async function knownPatient(id) {
-  const there = await fetch(`/patients/${encodeURIComponent(id)}/card`, { headers: { Accept: "application/json", "X-Fragment": "1" }, credentials: "same-origin" });
-  if (!there.ok) return;
+  const there = await box.get(`/patients/${encodeURIComponent(id)}/card`);
+  if (!there) return;
   const card = await there.json();
   for (const [name, value] of Object.entries(card.fields)) if (form.elements[name] && value !== null) form.elements[name].value = value;
+  woman();
   await save();
 }
 
 async function lookUp() {
   const place = document.getElementById("known"), name = form.elements["person.name"].value.trim();
-  if (draft.known || name.length < 3 || !box.state || !box.state.user) { place.hidden = true; return; }
-  const found = await fetch(`/patients/find?name=${encodeURIComponent(name)}`, { headers: { Accept: "text/html", "X-Fragment": "1" }, credentials: "same-origin" }).catch(() => null);
-  if (!found || !found.ok) return;
+  if (draft.known || name.length < 3 || !box.user || !box.online) { place.hidden = true; return; }
+  const found = await box.get(`/patients/find?name=${encodeURIComponent(name)}`);
+  if (!found) return;
   const read = new DOMParser().parseFromString(await found.text(), "text/html");
   place.replaceChildren(...read.body.childNodes);
   place.hidden = !place.querySelector("[data-patient]");
@@ -211,94 +231,109 @@ async function lookUp() {
 
 // --- listening
 
-if (form) {
-  let typing = 0;
-  form.addEventListener("submit", (event) => { event.preventDefault(); assess(); });
-  form.addEventListener("input", (event) => {
-    inRange(event.target);
-    if (event.target.name === "band") bands();
-    clearTimeout(typing);
-    typing = setTimeout(save, 300);
-    if (event.target.name === "person.name") setTimeout(lookUp, 350);
-  });
-  form.addEventListener("change", async (event) => {
-    const field = event.target;
-    if (field.type === "file" && field.files.length) {
-      const file = field.files[0], end = (file.name.match(/\.[a-z0-9]{1,5}$/i) || [""])[0].toLowerCase();
-      draft.pictures.push({ name: `${field.dataset.kind}-${draft.pictures.length + 1}${end}`, kind: field.dataset.kind, blob: file });
-      field.value = "";
-      listPictures();
-    }
-    if (field.name === "sign" || field.name === "band") bands();
-    await save();
-    if (field.name === "sign" && field.checked) assess();
-  });
-  for (const button of document.querySelectorAll("[data-assess]")) button.addEventListener("click", () => { location.hash = "result"; assess(); });
-  document.getElementById("known").addEventListener("click", (event) => {
-    const chosen = event.target.closest("[data-patient]");
-    if (!chosen) return;
-    draft.person = chosen.dataset.patient;
-    draft.known = true;
-    document.getElementById("known").hidden = true;
-    knownPatient(draft.person);
-  });
-  addEventListener("hashchange", step);
-  addEventListener("pagehide", save);
-  document.addEventListener("before-leaving", save);
-  document.addEventListener("box-back", async () => { await flush(); if (draft.state === "waiting") { draft.state = "draft"; assess(true); } });
-  begin();
-} else {
-  askForWords();
-}
-
-if (answer || !form) (answer || document).addEventListener("click", async (event) => {
-  const said = event.target.closest("[data-answer], [data-confirm], [data-keep]");
-  if (!said || !draft) return;
-  if (said.dataset.answer) {
-    const id = said.closest("[data-question]").dataset.question;
-    if (said.dataset.answer === "unknown") draft.unanswered.push(id);
-    else if (id.startsWith("test:")) draft.tests[id.slice(5)] = said.dataset.answer === "yes" ? "positive" : "negative";
-    else draft.findings[id] = said.dataset.answer === "yes";
-  } else if (said.dataset.confirm) {
-    draft.findings[said.dataset.confirm] = said.dataset.present === "yes";
-  }
-  assess("keep" in said.dataset);
-});
-
-document.addEventListener("change", (event) => {
-  const decide = event.target.closest("[data-decide]");
-  if (!decide || event.target.name !== "choice") return;
-  decide.querySelector(".changes").hidden = event.target.value !== "change";
-  decide.querySelector(".reason").hidden = event.target.value === "accept";
-});
-document.addEventListener("submit", async (event) => {
-  const sent = event.target;
-  if (!sent.matches("[data-decide], [data-glass]")) return;
+let typing = 0, looking = 0;
+form.addEventListener("submit", (event) => event.preventDefault());
+form.addEventListener("keydown", (event) => {
+  // Enter in a field goes on to the next step, as the button does
+  if (event.key !== "Enter" || !event.target.matches("input:not([type=file], [type=checkbox], [type=radio])")) return;
   event.preventDefault();
-  const error = sent.querySelector(".error");
-  error.hidden = true;
-  try {
-    await box.post(sent.matches("[data-glass]") ? "/glass" : sent.getAttribute("action"), new FormData(sent));
-    if (sent.matches("[data-decide]")) location.href = sent.getAttribute("action").replace("/decide", "");
-    else sent.closest("details").open = false;
-  } catch (problem) {
-    error.hidden = false;
-    error.textContent = problem.message;
+  event.target.closest(".step").querySelector("a.button.primary, button.primary").click();
+});
+form.addEventListener("input", (event) => {
+  const { name } = event.target;
+  inRange(event.target);
+  if (name === "age") delete event.target.dataset.reckoned;
+  clearTimeout(typing);
+  typing = setTimeout(save, 150);
+  if (name !== "person.name") return;
+  clearTimeout(looking);
+  looking = setTimeout(lookUp, 350);
+});
+form.addEventListener("change", async (event) => {
+  const field = event.target;
+  if (field.type === "file" && field.files.length) {
+    const file = field.files[0], end = (file.name.match(/\.[a-z0-9]{1,5}$/i) || [""])[0].toLowerCase();
+    // another name each time: a picture taken again is another picture to the box too
+    draft.pictures.push({ name: `${field.dataset.kind}-${hex(3)}${end}`, kind: field.dataset.kind, blob: file });
+    field.value = "";
+    listPictures();
   }
+  if (field.name === "sign" || field.name === "band") bands();
+  if (["band", "patient.sex", "patient.pregnant"].includes(field.name)) woman();
+  if (field.name === "person.born") born();
+  await save();
+  if (field.name === "sign" && field.checked) assess("quiet");
+});
+for (const button of document.querySelectorAll("[data-assess]")) {
+  button.addEventListener("click", () => {
+    if (!badField()) return;
+    location.hash = "result";
+    assess();
+  });
+}
+document.getElementById("wait").addEventListener("click", async () => {
+  await save();
+  const sent = new FormData();
+  sent.set("id", draft.id);
+  await box.post("/consultation/arrive", sent).then(() => location.assign("/queue"), (problem) => away(problem, document.getElementById("failed"), "quiet").then(() => { location.hash = "result"; }));
+});
+document.getElementById("from-machines").addEventListener("click", listArrived);
+document.getElementById("arrived").addEventListener("click", (event) => {
+  const taken = event.target.closest("[data-arrived]");
+  if (!taken) return;
+  event.preventDefault();
+  event.stopPropagation();
+  taken.closest("section").remove();
+  fromMachine(taken.dataset.arrived, taken.dataset.kind);
+});
+document.getElementById("known").addEventListener("click", (event) => {
+  const chosen = event.target.closest("[data-patient]");
+  if (!chosen) return;
+  draft.person = chosen.dataset.patient;
+  draft.known = true;
+  document.getElementById("known").hidden = true;
+  knownPatient(draft.person);
+});
+addEventListener("hashchange", () => step());
+addEventListener("pagehide", save);
+document.addEventListener("visibilitychange", () => { if (document.hidden) save(); });
+leaving.push(save);
+document.addEventListener("owner-known", () => {
+  if (!draft || draft.owner === drafts.owner) return;
+  draft.owner = drafts.owner; // she signed in over it, and goes on with it
+  save();
+});
+document.addEventListener("box-back", () => {
+  if (!draft) return;
+  if (draft.state === "waiting") assess(true);
+  else if (draft.signs.length) assess("quiet");
 });
 
 async function begin() {
+  await drafts.begin();
   const wanted = new URLSearchParams(location.search), patient = wanted.get("patient");
-  const unfinished = wanted.get("draft") && (await drafts.get(wanted.get("draft")));
+  let unfinished = wanted.get("draft") && (await drafts.get(wanted.get("draft")));
+  if (unfinished && unfinished.shut && box.user) {
+    await drafts.belong(box.user);
+    unfinished = await drafts.get(wanted.get("draft"));
+  }
+  if (unfinished && unfinished.shut) {
+    document.getElementById("shut").hidden = false;
+    unfinished = null;
+  }
   draft = unfinished || fresh(patient);
-  if (unfinished) write();
-  else { form.reset(); bands(); listPictures(); }
-  if (!unfinished) history.replaceState(null, "", `?draft=${draft.id}${location.hash}`);
-  step();
+  delete draft.refused;
+  form.reset();
+  write();
+  history.replaceState(null, "", `?draft=${draft.id}${location.hash}`);
+  step(false);
   if (patient && !unfinished) await knownPatient(patient);
+  if (wanted.get("arrived") && !unfinished) await fromMachine(wanted.get("arrived"), wanted.get("kind") || "chest-xray");
+  if (draft.state === "waiting" && box.state) assess(true);
   dictation();
-  flush();
+  form.dataset.ready = "yes";
 }
+begin().catch(unkept);
 
 // Only where the browser itself understands speech on the tablet: no voice leaves the post.
 async function dictation() {

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -809,6 +810,27 @@ def test_a_recorded_assessment_is_an_import_with_its_advice(bench: Bench, her: s
     index = int(impression["id"].removeprefix("entry-"))
     assert bench.store(lambda store: store.entry(index)).kind == "assessment"
     refused(bench.send("/fhir/$assess?record=maybe", identified(her)), 400, "record: expected true or false")
+
+
+def test_an_emergency_that_is_sent_today_waits_in_the_queue_and_an_old_case_does_not(
+    bench: Bench, her: str
+) -> None:
+    today = f"{date.today().isoformat()}T10:00:00Z"  # noqa: DTZ011 - the day at the post
+    level = observation("80288-4", valueCodeableConcept={"text": "unresponsive"}, effectiveDateTime=today)
+
+    def waiting() -> dict[str, str]:
+        return asyncio.run(
+            bench.post.records(lambda kept: {one.case_id: one.level for one in kept.queue.waiting()})
+        )
+
+    before = waiting()
+    bench.send("/fhir", identified(f"{her}-old"))
+    assert waiting() == before
+    sent = [identified(f"{her}-now", level) for _ in range(2)]
+    for each in sent:
+        bench.send("/fhir", each)
+    (new,) = waiting().keys() - before.keys()
+    assert waiting()[new] == "red"
 
 
 def test_one_identifier_is_one_patient_whatever_her_other_numbers(bench: Bench, her: str) -> None:

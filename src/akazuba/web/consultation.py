@@ -107,7 +107,7 @@ async def assess(request: Request) -> Response:
         await access.demand(request, "record", person.id)
 
     def work(records: Records) -> Kept | None:
-        wait_for(records, found, date.today())  # noqa: DTZ011 - the day at the post
+        wait_for(records, found.case, found.assessment, date.today())  # noqa: DTZ011 - the day at the post
         return keep(records, found, person, by, known=session is not None) if wanted else None
 
     try:
@@ -292,11 +292,15 @@ async def words(request: Request) -> Response:
     """The words of the language model, after the assessment is on the screen; seconds, in their own lane."""
     await access.posted(request)
     index = request.path_params["index"]
-    await access.demand(request, "see-patients")
+    granted = await access.demand(request, "see-patients")
 
     def read(records: Records) -> tuple[Assessment, Case]:
-        entry, assessment = stored_assessment(records.opened(), index)
-        return assessment, stored(records.opened().entry(basis_of(records.opened(), entry).case), Case)
+        store = records.opened()
+        entry, assessment = stored_assessment(store, index)
+        case = store.entry(basis_of(store, entry).case)
+        if case.by != granted.user.id:  # her own stands on her screen already
+            record_reads(store, [entry.patient], granted.user.id, "put into words", f"assessment {index}")
+        return assessment, stored(case, Case)
 
     assessment, case = await access.post_of(request).records(read)
     told = await access.post_of(request).worded(assessment, case.note, access.visitor(request).language)

@@ -130,25 +130,34 @@ def keep(kept: Records, shown: Answered, person: Person, by: str, *, known: bool
     return Kept("open", person.id, index)
 
 
-def wait_for(kept: Records, shown: Answered, today: date) -> None:
+def wait_for(kept: Records, case: Case, assessment: Assessment, today: date) -> None:
     """Puts her into the queue, or raises her level there; a level is lowered by a person only.
 
     today: at the box. Who was seen days ago, while the box was away, does not wait any more.
     """
     waiting = {entry.case_id: entry for entry in kept.queue.waiting()}
-    level = shown.assessment.triage.level if shown.assessment.triage else "unassessed"
-    if shown.case.id not in waiting:
-        if kept.queue.history(shown.case.id):
+    level = assessment.triage.level if assessment.triage else "unassessed"
+    if case.id not in waiting:
+        if kept.queue.history(case.id):
             return  # she was seen, or left
-        if shown.case.date and (today - date.fromisoformat(shown.case.date)).days > STALE_DAYS:
+        if case.date and (today - date.fromisoformat(case.date)).days > STALE_DAYS:
             return
-        kept.queue.arrive(shown.case.id)
-        kept.queue.triage(shown.case.id, level)
+        kept.queue.arrive(case.id)
+        kept.queue.triage(case.id, level)
         return
     order = ("red", "yellow", "green")
-    before = waiting[shown.case.id].level
+    before = waiting[case.id].level
     if before not in order or (level in order and order.index(level) < order.index(before)):
-        kept.queue.triage(shown.case.id, level)
+        kept.queue.triage(case.id, level)
+
+
+def wait_for_imported(kept: Records, case: Case, assessment: Assessment, index: int, today: date) -> None:
+    """Another system sent her case today and nobody here has seen it: an emergency among them must be."""
+    if case.date != today.isoformat():
+        return
+    waiting = case if ID.fullmatch(case.id) else msgspec.structs.replace(case, id=f"import-{index}")
+    wait_for(kept, waiting, assessment, today)
+    kept.opened().remember(_newest(waiting.id), str(index).encode())
 
 
 def newest_of(store: Store, consultation: str) -> int | None:

@@ -109,7 +109,9 @@ async def visit(request: Request) -> Response:
     def record(kept: Records) -> Kept:
         level = found.assessment.triage.level if found.assessment.triage else "unassessed"
         if level in ("red", "yellow"):
-            wait_for(kept, found, day)  # whoever is well sits before the nurse: she waits for nobody
+            wait_for(
+                kept, found.case, found.assessment, day
+            )  # whoever is well sits before the nurse: she waits for nobody
         return keep(kept, found, person, by, known=True)
 
     kept = await post.records(record)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import date
 from functools import partial
 from typing import TypeVar
 from urllib.parse import parse_qsl
@@ -29,6 +30,7 @@ from akazuba.governance.audit_anchors import origin
 from akazuba.governance.fhir_import import Imported, take_in
 from akazuba.governance.fhir_records import POLLED, Asker, find_patients, of_patient, polled, read
 from akazuba.storage.store import Store
+from akazuba.web.consulting import wait_for_imported
 from akazuba.web.doors.fhir_assess import MAX_BYTES, Assessed, about_there, answer, assessed, encoded
 from akazuba.web.doors.tokens import Program, TokenError, program
 from akazuba.web.guard import TooLargeError
@@ -192,7 +194,10 @@ async def _kept(request: Request, who: Program, done: Assessed, body: bytes) -> 
 
     def work(records: Records) -> Imported:
         store, ran = records.opened(), records.versions
-        return take_in(store, who.client, base, done.posted, body, case, said, done.pictures, ran, now_ms)
+        made = take_in(store, who.client, base, done.posted, body, case, said, done.pictures, ran, now_ms)
+        if not made.again:
+            wait_for_imported(records, done.case, done.said, made.assessment, date.today())  # noqa: DTZ011 - the day at the post
+        return made
 
     return await post.records(work)
 

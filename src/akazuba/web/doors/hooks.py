@@ -19,9 +19,10 @@ from akazuba.errors import ArtefactError, CaseError, InputError
 from akazuba.fhir.shapes import text
 from akazuba.governance.programs import HOOKS
 from akazuba.guidelines.case_values import values_of
-from akazuba.intake.cases import CaseLine, case_line
+from akazuba.intake.cases import CaseLine
 from akazuba.storage.store import Entry, Store
 from akazuba.urgency import understood
+from akazuba.web.consulting import line_of
 from akazuba.web.doors.cards import (
     OVERRIDES,
     SERVICES,
@@ -106,9 +107,10 @@ async def feedback(request: Request) -> Response:
 def cards_for(box: Box, service: Service, given: Asked, now: datetime) -> list[Card]:
     """Raises HookError for what was handed over and cannot be used."""
     handed = record(given, now)
-    line = case_line(json.dumps(handed.bundle).encode(), "prefetch")
-    if line.case is None:
-        raise _unusable(line.error or CaseError("prefetch", "a case", "none"))
+    try:
+        line = line_of(json.dumps(handed.bundle).encode(), {}, "prefetch")
+    except CaseError as problem:
+        raise _unusable(problem) from problem
     if service.hook == "patient-view":
         said = assess(box, line)
         if said.error:

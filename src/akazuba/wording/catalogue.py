@@ -200,7 +200,7 @@ class Catalogue:
     def _pair(self, text: str) -> str | None:
         """A verb with its object, or a name with its value."""
         for blank in _places(" ", text):
-            if text[:blank] in _NO_VERBS or "; " in text[: blank + 1] or self._is_list(text[blank + 1 :]):
+            if text[:blank].lower() in _NO_VERBS or "; " in text[: blank + 1] or self._is_list(text[blank + 1 :]):
                 continue
             head, rest = self._whole(text[:blank]), self._whole(text[blank + 1 :])
             if head is None and not _LETTERS.search(text[:blank]):
@@ -234,7 +234,7 @@ class Catalogue:
         words = piece.strip()
         if not _LETTERS.search(words):
             return piece
-        said = None if words in _NO_VERBS else self._known(words)
+        said = None if words.lower() in _NO_VERBS else self._known(words)
         return None if said is None else piece.replace(words, said)
 
 

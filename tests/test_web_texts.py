@@ -6,7 +6,7 @@ from importlib import resources
 import pytest
 from jinja2 import Environment, PackageLoader, nodes
 
-from akazuba.wording.catalogue import catalogue, languages, page_texts, screen_texts
+from akazuba.wording.catalogue import catalogue, languages, page_texts, page_words, screen_texts
 
 SAID = ("say", "fill")
 
@@ -33,8 +33,17 @@ def test_every_text_of_a_template_is_a_row_of_the_tables() -> None:
 
 @pytest.mark.parametrize("code", [code for code in languages() if code != "en"])
 def test_the_page_is_whole_in_every_language(code: str) -> None:
-    rows = catalogue(code).rows
+    rows = page_words(code).rows
     assert [text for text in page_texts() if text not in rows] == []
+    assert sorted(rows.keys() - set(page_texts())) == []
+
+
+@pytest.mark.parametrize("code", [code for code in languages() if code != "en"])
+def test_a_word_of_a_button_is_put_into_no_patients_text(code: str) -> None:
+    said = page_words(code)
+    assert said.say("right") != "right"
+    assert said.words.say("right lower chest") == "right lower chest"
+    assert said.words.say("until the fever goes") == "until the fever goes"
 
 
 def test_a_text_of_the_page_stands_in_one_list_only() -> None:

@@ -17,7 +17,7 @@ from akazuba.guidelines.triage import VITALS
 from akazuba.language.matching import english_lexicon
 from akazuba.records import Consciousness, KnowledgeTable
 from akazuba.terminology import Terminology
-from akazuba.wording.catalogue import page_texts, screen_texts
+from akazuba.wording.catalogue import screen_texts
 
 TOLD = ("tell", "what")
 """Columns of decision tables that are sentences for the nurse or the patient."""
@@ -29,7 +29,6 @@ def fixed_texts(library: Library, table: KnowledgeTable, terms: Terminology) -> 
     """(kind, English text), each once, the most seen kinds first. terms: for the findings' own names."""
     rows = (
         *(("screen", text) for text in screen_texts()),
-        *(("page", text) for text in page_texts()),
         *_charts(),
         *(("plan", text) for text in _plans(library)),
         *(("finding", name) for name in table.finding_names),

@@ -310,4 +310,4 @@ def test_a_box_that_was_started_anew_in_mid_case_is_gone_on_with(
     page.click("[data-keep]")
     page.wait_for_selector("[data-decide]")
     assert page.locator("[name='person.name']").input_value() == "Restarted Ruta"
-    assert [entry.by for entry in box.recorded()] == ["dr-musa"]
+    assert [entry.by for entry in box.recorded("case")] == ["dr-musa"]

@@ -31,7 +31,8 @@ def begin(tablet: Tablet, name: str, note: str = NOTE) -> str:
     tablet.page.fill("[name=age]", "34")
     tablet.page.click("#patient a.primary")
     tablet.page.fill("[name=note]", note)
-    until(tablet.page, "drafts.get(draft.id).then((kept) => kept && kept.fields.note === draft.fields.note)")
+    saved = "drafts.get(draft.id).then((kept) => kept && kept.fields.note === form.elements.note.value)"
+    until(tablet.page, saved)
     id_: str = tablet.page.evaluate("draft.id")
     return id_
 
@@ -42,7 +43,7 @@ def finish(page: Any) -> None:
 
 
 def recorded(box: Served, case_id: str) -> list[Any]:
-    return [entry for entry in box.recorded() if msgspec.json.decode(entry.body)["case_id"] == case_id]
+    return [entry for entry in box.recorded("case") if msgspec.json.decode(entry.body)["id"] == case_id]
 
 
 def case_of(box: Served, case_id: str) -> Any:
@@ -54,7 +55,7 @@ def test_the_shell_holds_nothing_of_a_user_or_this_tablet(tablet: Tablet) -> Non
     tablet.sign_in("dr-musa")
     tablet.has_shell()
     kept = tablet.page.evaluate(
-        """async () => {
+        r"""async () => {
           const texts = [];
           for (const name of await caches.keys()) {
             const cache = await caches.open(name);

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse
 from akazuba import __version__
 from akazuba.llm.facts import percent
 from akazuba.web import access
-from akazuba.wording.catalogue import Catalogue, catalogue, languages
+from akazuba.wording.catalogue import Catalogue, PageWords, catalogue, languages, page_words
 
 
 @cache
@@ -28,9 +28,9 @@ def _templates() -> Environment:
 
 
 @cache
-def screen_words(code: str) -> Catalogue:
+def screen_words(code: str) -> PageWords:
     """For the page's own texts, which hold nothing of a patient."""
-    return catalogue(code)
+    return page_words(code)
 
 
 def document_words(code: str) -> Catalogue:

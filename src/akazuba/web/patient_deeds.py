@@ -239,6 +239,10 @@ def _shown(path: str, value: object, case: Case) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
+NONE = ("none", "no", "-", "aucun", "aucune", "hakuna", "nta", "ntabyo", "无", "没有")
+"""What is typed for an empty list, in the page's languages."""
+
+
 def value_of(field: str, text: str) -> object:
     """What was typed, as the case holds it; "" is not assessed. Raises InputError.
 
@@ -251,7 +255,7 @@ def value_of(field: str, text: str) -> object:
     if not text:
         return [] if field == "conditions" else None
     if field in LISTS:
-        words = [] if text.casefold() in ("none", "no", "-") else [p.strip() for p in text.split(",")]
+        words = [] if text.casefold() in NONE else [p.strip() for p in text.split(",")]
         return medicines_of(words) if field == "medications" else [word for word in words if word]
     if field in ("patient.sex", "vitals.consciousness", "date"):
         return text

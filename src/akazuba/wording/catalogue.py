@@ -301,6 +301,32 @@ def read_table(path: Path, item: str) -> bytes:
     return table
 
 
+@dataclass(frozen=True)
+class PageWords:
+    """What the page says itself, whole, and whatever else as `words` say it.
+
+    Its rows are no part of a catalogue: "right" or "back" on a button must not be put into a patient's text.
+    """
+
+    words: Catalogue
+    rows: Mapping[str, str]
+
+    def say(self, text: str) -> str:
+        """As `Catalogue.say`."""
+        return self.rows.get(text) or self.words.say(text)
+
+    def fill(self, text: str, *values: str) -> str:
+        """As `Catalogue.fill`."""
+        return _filled(self.rows[text], values) if text in self.rows else self.words.fill(text, *values)
+
+
+def page_words(code: str, brought: Mapping[str, BroughtTable] = _NONE) -> PageWords:
+    """Raises as `catalogue` does. A language of a plugin has the rows of its own table only."""
+    name = f"page_{code}.tsv"
+    shipped = code != ENGLISH and code in languages()
+    return PageWords(catalogue(code, brought), Rows(_file(name), name) if shipped else {})
+
+
 class Rows(Mapping[str, str]):
     """English text -> translation, looked up in the sorted lines of a table: a dict would hold 2 MiB more.
 

@@ -39,4 +39,5 @@
   }
 
   for (const kind of ["user-known", "owner-known", "box-away", "box-back", "drafts-sent"]) document.addEventListener(kind, list);
+  if (!box.online || box.state) list(); // it was known before this script was there
 }

@@ -24,7 +24,9 @@ function keep(name, language) {
     const answers = await Promise.all([...PAGES, ...FILES].map(async (path) => {
       const answer = await fetch(path, { credentials: "omit", cache: "no-store", headers: { "Accept-Language": language } });
       if (!answer.ok || answer.redirected) throw new Error(`${path}: ${answer.status}`);
-      return [path, answer];
+      const headers = new Headers(answer.headers);
+      for (const name of ["content-encoding", "content-length"]) headers.delete(name); // of what was sent, not of what is kept
+      return [path, new Response(await answer.blob(), { headers })]; // read at once: six that are not block the rest
     }));
     const cache = await caches.open(whole);
     for (const [path, answer] of answers) await cache.put(path, answer);

@@ -99,6 +99,7 @@ def test_what_was_finished_offline_is_listed_and_sent_from_any_page(tablet: Tabl
     tablet.away()
     first = begin_here(page, "Waiting Wema")
     page.click("#failed a")
+    until(page, f"typeof draft !== 'undefined' && draft && draft.id !== '{first}'")
     page.wait_for_selector("#consultation[data-ready]")
     second = begin_here(page, "Waiting Wimana")
     page.goto(tablet.url)

@@ -178,9 +178,11 @@ document.addEventListener("click", async (event) => {
   const plain = link && event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !link.target && link.origin === location.origin;
   if (!plain || !leaving.length || link.pathname + link.search === location.pathname + location.search) return;
   event.preventDefault();
+  document.body.inert = true; // what is typed from now on would belong to the page that is left
   await ready();
   location.assign(link.href);
 });
+addEventListener("pageshow", () => { document.body.inert = false; });
 
 // --- is somebody there?
 

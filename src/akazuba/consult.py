@@ -7,7 +7,7 @@ be read, or an engine that cannot be opened, costs the image reading and never t
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -159,7 +159,15 @@ class Consultation:
     The images are read when first asked for, so that the urgency is decided before any model runs.
     """
 
-    def __init__(self, box: Box, line: CaseLine, case: Case, heatmaps: Path | None) -> None:
+    def __init__(
+        self,
+        box: Box,
+        line: CaseLine,
+        case: Case,
+        heatmaps: Path | None,
+        looking: Callable[..., Reading] = look,
+    ) -> None:
+        """looking: in place of `imaging.look`, by one who remembers what was seen."""
         self._box, self._line = box, line
         self._clock = _Clock()
         self.note = box.desk.reader.read(case.note, case.language)
@@ -168,7 +176,7 @@ class Consultation:
         @cache
         def readings() -> tuple[Reading, ...]:
             found = tuple(
-                look(box.engine, line, case, self.note, reference, heatmaps, box.readers)
+                looking(box.engine, line, case, self.note, reference, heatmaps, box.readers)
                 for reference in case.images
             )
             self._clock.lap("images")

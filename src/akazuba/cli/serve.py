@@ -35,7 +35,9 @@ def serve(host: str, port: int, tls: bool, names: tuple[str, ...], plain: bool) 
         from akazuba.settings import from_environ
         from akazuba.web.clinic_ca import certificates
         from akazuba.web.post import Post
+        from akazuba.web.serving import lean, run
 
+        lean()
         settings = from_environ()
         listening = _listening(host, port)
         hosts = (*names, host, "localhost") if host not in ("0.0.0.0", "::") else (*names, *_addresses())  # noqa: S104 - asked for
@@ -45,8 +47,6 @@ def serve(host: str, port: int, tls: bool, names: tuple[str, ...], plain: bool) 
     show(f"{scheme}://{names[0] if names else host}:{taken}/")
     if made:
         show(f"the clinic's authority, for the tablets to take in: {made.authority}")
-    from akazuba.web.serving import run
-
     try:
         run(post, listening, made, [f"{scheme}://{name}:{taken}" for name in dict.fromkeys(hosts)])
     finally:

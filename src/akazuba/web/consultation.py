@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from akazuba.consult import Box
 from akazuba.errors import InputError
 from akazuba.governance.audit_reads import record_reads
 from akazuba.governance.course import record_acknowledged
@@ -141,7 +142,11 @@ async def _answer(post: Post, came: Came) -> tuple[Answered, Mapping[str, Input]
     key = digest_of(came.data, came.pictures, came.unanswered)
     known: tuple[Answered, Mapping[str, Input]] | None = post.shown.get(key)
     if known is None:
-        found, inputs = await post.engine(lambda box: (answered(box, came), box.desk.library.all_inputs))
+
+        def work(box: Box) -> tuple[Answered, Mapping[str, Input]]:
+            return answered(box, came, post.looked), box.desk.library.all_inputs
+
+        found, inputs = await post.engine(work, later=bool(came.pictures))
         known = replace(found, came=Came(b"", {})), inputs
         post.shown.put(key, known)
     return replace(known[0], came=came), known[1]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hmac
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -17,11 +17,13 @@ import msgspec
 from msgspec import UNSET
 
 from akazuba.consult import PLAINLY, Box, Consultation
+from akazuba.diagnosis.engine import Reading
 from akazuba.diagnosis.questions import Question
 from akazuba.errors import CaseError, InputError, encodable
 from akazuba.governance.consent import may
 from akazuba.governance.decisions import record_consultation
 from akazuba.governance.locked import recorded_already, spool
+from akazuba.imaging import look
 from akazuba.intake.cases import CaseLine, case_line
 from akazuba.interviews import settled
 from akazuba.records import Assessment, Case
@@ -88,11 +90,11 @@ def line_of(data: bytes, pictures: Mapping[str, bytes], item: str = "case") -> C
     return replace(line, attachments=pictures)
 
 
-def answered(box: Box, came: Came) -> Answered:
-    """Without the words of a language model. Raises CaseError."""
+def answered(box: Box, came: Came, looking: Callable[..., Reading] = look) -> Answered:
+    """Without the words of a language model. looking: as `Consultation` takes it. Raises CaseError."""
     line = line_of(came.data, came.pictures)
     assert line.case is not None  # noqa: S101 - `line_of` raises otherwise
-    consultation = Consultation(box, line, line.case, None)
+    consultation = Consultation(box, line, line.case, None, looking)
     assessment, questions = consultation.answer(line.case, came.unanswered)
     told = consultation.told(assessment, PLAINLY)
     return Answered(came, line.case, told, questions, settled(told))

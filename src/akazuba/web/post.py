@@ -8,12 +8,15 @@ seals what is entered; a box without a store assesses and keeps nothing, and say
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from queue import PriorityQueue
 from typing import Any, Literal, TypeVar
 
 import msgspec
@@ -38,6 +41,7 @@ from akazuba.storage.store import Store
 from akazuba.storage.unlocking import KEY_FILE, unlocked
 from akazuba.waiting.queue import FILE as QUEUE
 from akazuba.waiting.queue import Queue
+from akazuba.web.looked import Looked
 from akazuba.web.shown import Shown
 from akazuba.web.signs import Told, red_signs
 from akazuba.wording.catalogue import catalogue
@@ -49,20 +53,46 @@ Done = TypeVar("Done")
 
 
 class Lane:
-    """One thread, to which work is handed in order."""
+    """One thread, to which work is handed in order; what may come later lets everything else go before it."""
 
     def __init__(self, name: str) -> None:
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix=name)
+        self._waiting: PriorityQueue[tuple[int, int, Callable[[], None]]] = PriorityQueue()
+        self._numbers, self._open = count(), True
+        self._thread = threading.Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
 
-    async def __call__(self, work: Callable[[], Done]) -> Done:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+    async def __call__(self, work: Callable[[], Done], *, later: bool = False) -> Done:
+        return await asyncio.wrap_future(self._handed(work, int(later)))
 
     def now(self, work: Callable[[], Done]) -> Done:
         """From outside an event loop."""
-        return self._pool.submit(work).result()
+        return self._handed(work, 0).result()
 
     def close(self) -> None:
-        self._pool.shutdown()
+        """What was handed over before is done first."""
+        self._waiting.put((2, next(self._numbers), self._end))
+        self._thread.join()
+
+    def _handed(self, work: Callable[[], Done], rank: int) -> Future[Done]:
+        future: Future[Done] = Future()
+
+        def done() -> None:
+            if not future.set_running_or_notify_cancel():
+                return  # whoever asked has gone
+            try:
+                future.set_result(work())
+            except BaseException as problem:  # it belongs to whoever asked
+                future.set_exception(problem)
+
+        self._waiting.put((rank, next(self._numbers), done))
+        return future
+
+    def _work(self) -> None:
+        while self._open:
+            self._waiting.get()[2]()
+
+    def _end(self) -> None:
+        self._open = False
 
 
 @dataclass(frozen=True)
@@ -159,7 +189,8 @@ class Records:
 class Post:
     """The opened box of one health post. Made outside the event loop; `close` ends it.
 
-    told: the signs of an emergency, found once. shown: what tablets were shown lately.
+    told: the signs of an emergency, found once. shown, looked: what tablets were shown lately, and what was
+    seen in their pictures.
 
     Raises ArtefactError when the box cannot be opened, InputError for local rules that cannot be used.
     """
@@ -180,13 +211,15 @@ class Post:
         self._voice = open_voice(settings.llm, settings.llm_mmproj, settings.threads, settings.home)
         self._nearest: Nearest | None = None
         self.shown: Shown[Any] = Shown()
+        self.looked = Looked()
 
     @property
     def state(self) -> State:
         return self._kept.state
 
-    async def engine(self, work: Callable[[Box], Done]) -> Done:
-        return await self._engine(lambda: work(self._box))
+    async def engine(self, work: Callable[[Box], Done], *, later: bool = False) -> Done:
+        """later: pictures take their time, and a patient without one does not wait behind them."""
+        return await self._engine(lambda: work(self._box), later=later)
 
     async def records(self, work: Callable[[Records], Done]) -> Done:
         return await self._records(lambda: work(self._kept))

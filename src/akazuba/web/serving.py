@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import socket
 from collections.abc import Sequence
 
@@ -13,6 +14,8 @@ from akazuba.web.post import Post
 
 MOST_CONNECTIONS = 200
 IDLE_S = 30
+M_TRIM_THRESHOLD, M_ARENA_MAX = -1, -8
+"""Of mallopt(3)."""
 
 
 def run(post: Post, listening: socket.socket, tls: Certificates | None, origins: Sequence[str] = ()) -> None:
@@ -33,3 +36,15 @@ def run(post: Post, listening: socket.socket, tls: Certificates | None, origins:
         ssl_keyfile=tls.key if tls else None,
     )
     uvicorn.Server(config).run([listening])
+
+
+def lean() -> None:
+    """Keeps small what the C library holds back for threads (24 of some 210 MiB after a busy while). To be
+    called before the box is opened.
+    """
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return  # another C library than GNU's
+    for option, value in ((M_ARENA_MAX, 2), (M_TRIM_THRESHOLD, 128 * 1024)):
+        mallopt(option, value)

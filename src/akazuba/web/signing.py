@@ -52,6 +52,7 @@ async def lock(request: Request) -> Response:
     if await access.signed_in(request) is None:
         raise access.SignInNeededError("nobody is signed in on this tablet")
     access.post_of(request).shown.forget()
+    access.post_of(request).looked.forget()
     await access.post_of(request).records(lambda kept: kept.lock())
     return RedirectResponse("/", 303)
 

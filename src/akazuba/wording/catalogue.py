@@ -200,7 +200,8 @@ class Catalogue:
     def _pair(self, text: str) -> str | None:
         """A verb with its object, or a name with its value."""
         for blank in _places(" ", text):
-            if text[:blank].lower() in _NO_VERBS or "; " in text[: blank + 1] or self._is_list(text[blank + 1 :]):
+            verb = text[:blank]
+            if verb.lower() in _NO_VERBS or "; " in verb or self._is_list(text[blank + 1 :]):
                 continue
             head, rest = self._whole(text[:blank]), self._whole(text[blank + 1 :])
             if head is None and not _LETTERS.search(text[:blank]):

@@ -200,10 +200,10 @@ class Catalogue:
     def _pair(self, text: str) -> str | None:
         """A verb with its object, or a name with its value."""
         for blank in _places(" ", text):
-            verb = text[:blank]
-            if verb.lower() in _NO_VERBS or "; " in verb or self._is_list(text[blank + 1 :]):
+            verb, object_ = text[:blank], text[blank + 1 :]
+            if verb.lower() in _NO_VERBS or "; " in f"{verb} " or self._is_list(object_):
                 continue
-            head, rest = self._whole(text[:blank]), self._whole(text[blank + 1 :])
+            head, rest = self._whole(verb), self._whole(object_)
             if head is None and not _LETTERS.search(text[:blank]):
                 head = text[:blank]  # a letter of a unit
             if head and rest is not None:

@@ -165,7 +165,7 @@ class Consultation:
         line: CaseLine,
         case: Case,
         heatmaps: Path | None,
-        looking: Callable[..., Reading] = look,
+        looking: Callable[..., Reading] | None = None,
     ) -> None:
         """looking: in place of `imaging.look`, by one who remembers what was seen."""
         self._box, self._line = box, line
@@ -176,7 +176,7 @@ class Consultation:
         @cache
         def readings() -> tuple[Reading, ...]:
             found = tuple(
-                looking(box.engine, line, case, self.note, reference, heatmaps, box.readers)
+                (looking or look)(box.engine, line, case, self.note, reference, heatmaps, box.readers)
                 for reference in case.images
             )
             self._clock.lap("images")

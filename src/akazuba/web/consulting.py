@@ -23,7 +23,6 @@ from akazuba.errors import CaseError, InputError, encodable
 from akazuba.governance.consent import may
 from akazuba.governance.decisions import record_consultation
 from akazuba.governance.locked import recorded_already, spool
-from akazuba.imaging import look
 from akazuba.intake.cases import CaseLine, case_line
 from akazuba.interviews import settled
 from akazuba.records import Assessment, Case
@@ -90,7 +89,7 @@ def line_of(data: bytes, pictures: Mapping[str, bytes], item: str = "case") -> C
     return replace(line, attachments=pictures)
 
 
-def answered(box: Box, came: Came, looking: Callable[..., Reading] = look) -> Answered:
+def answered(box: Box, came: Came, looking: Callable[..., Reading] | None = None) -> Answered:
     """Without the words of a language model. looking: as `Consultation` takes it. Raises CaseError."""
     line = line_of(came.data, came.pictures)
     assert line.case is not None  # noqa: S101 - `line_of` raises otherwise

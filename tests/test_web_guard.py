@@ -160,6 +160,26 @@ def test_secrets_are_tried_at_a_slow_pace(post: Post, path: str) -> None:
     assert tablet.get("/").status_code == 200, "helping goes on"
 
 
+def test_only_wrong_tries_count(post: Post) -> None:
+    app = page_of(post, keys_pace=Pace(2, 0.0001))
+    for _ in range(5):
+        Tablet(app).sign_in("chantal-uwimana")
+    tablet = Tablet(app)
+    wrong = {"user": "chantal-uwimana", "pin": "0000"}
+    assert [tablet.post("/sign-in", wrong).status_code for _ in range(3)] == [422, 422, 429]
+    assert tablet.post("/sign-in", {"user": "chantal-uwimana", "pin": "7351"}).status_code == 429
+
+
+def test_who_is_refused_can_read_it(post: Post) -> None:
+    tablet = Tablet(page_of(post, any_pace=Pace(0.5, 0.001)))
+    shown = tablet.get("/", Accept="text/html,*/*")
+    assert (shown.status_code, shown.headers["content-type"]) == (429, "text/html; charset=utf-8")
+    assert 'href="/"' in shown.text
+    told = tablet.get("/fhir/Patient", Accept="text/html, application/fhir+json").json()
+    assert (told["resourceType"], told["issue"][0]["code"]) == ("OperationOutcome", "throttled")
+    assert "error" in tablet.get("/state", Accept="application/json").json()
+
+
 def test_a_header_of_a_proxy_buys_no_second_try(post: Post) -> None:
     tablet = Tablet(page_of(post, any_pace=Pace(1, 0.001)))
     assert tablet.get("/state").status_code == 200

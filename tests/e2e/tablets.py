@@ -24,7 +24,7 @@ ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"
 PASSWORD = "morning passphrase"  # noqa: S105 - of the invented post
 PINS = {"jean-habimana": "583920", "chantal-uwimana": "7351", "dr-musa": "8264", "alice-auditor": "926417"}
 START_S = 60.0
-SLOW_MS = 15_000
+SLOW_MS = 45_000
 EXPECTED = re.compile(r"Failed to load resource|net::ERR_|Password forms should")
 """What a browser says of itself when the box is away or refuses; everything else is a fault of the page."""
 

@@ -10,6 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from html import escape
 from urllib.parse import urlsplit
 
 import msgspec
@@ -45,7 +46,7 @@ BODY_LIMITS = (
 """Bytes of a body, by the first prefix of the path that fits."""
 
 KEYS_TRIED = ("/sign-in", "/unlock", "/token")
-"""Where a secret can be guessed: few tries a minute from one address, besides the count of each user."""
+"""Where a secret can be guessed: few wrong tries a minute from one address, besides the count of each user."""
 
 UNSAFE = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 MOST_ADDRESSES = 4096
@@ -77,6 +78,11 @@ class Pace:
             self._left.popitem(last=False)
         return 0.0 if taken else (1 - left) / self.per_s
 
+    def give_back(self, address: str) -> None:
+        """The token of a request that turned out to need none."""
+        left, at = self._left.get(address, (self.burst, self.clock()))
+        self._left[address] = (min(self.burst, left + 1), at)
+
 
 class Guard:
     """secure: whether the page is served by HTTPS."""
@@ -98,20 +104,23 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers, path = Headers(scope=scope), scope["path"]
+        send = self._headed(path, send)
         refusal = self._refused(scope, headers, path)
         if refusal:
-            await _refuse(*refusal, self._headed(path, send))
+            await _refuse(headers, path, *refusal, send)
             return
         limit = next(size for prefix, size in BODY_LIMITS if path.startswith(prefix))
         said = headers.get("content-length", "0")
         if not said.isdecimal() or int(said) > limit:
-            expected = f"body: expected at most {limit} bytes, found {said[:20]}"
-            await _refuse(413, expected, {}, self._headed(path, send))
+            error = f"body: expected at most {limit} bytes, found {said[:20]}"
+            await _refuse(headers, path, 413, error, {}, send)
             return
-        await self._app(scope, _counted(receive, limit), self._headed(path, send))
+        if scope["method"] in UNSAFE and path.startswith(KEYS_TRIED):
+            send = self._right_tries_uncounted(_address(scope), send)
+        await self._app(scope, _counted(receive, limit), send)
 
     def _refused(self, scope: Scope, headers: Headers, path: str) -> tuple[int, str, dict[str, str]] | None:
-        address = (scope.get("client") or ("",))[0]
+        address = _address(scope)
         unsafe = scope["method"] in UNSAFE
         wait = self._any.wait_s(address)
         if unsafe and path.startswith(KEYS_TRIED):
@@ -122,6 +131,16 @@ class Guard:
         if unsafe and not path.startswith(DOORS) and not _same_origin(headers):
             return 403, "origin: expected this box's own page, found another", {}
         return None
+
+    def _right_tries_uncounted(self, address: str, send: Send) -> Send:
+        """A whole shift may sign in one after the other on one tablet."""
+
+        async def sent(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] < 400:
+                self._keys.give_back(address)
+            await send(message)
+
+        return sent
 
     def _headed(self, path: str, send: Send) -> Send:
         async def sent(message: Message) -> None:
@@ -136,6 +155,10 @@ class Guard:
             await send(message)
 
         return sent
+
+
+def _address(scope: Scope) -> str:
+    return str((scope.get("client") or ("",))[0])
 
 
 def _same_origin(headers: Headers) -> bool:
@@ -167,9 +190,32 @@ class TooLargeError(Exception):
         super().__init__(f"body: expected at most {limit} bytes, found more")
 
 
-async def _refuse(status: int, error: str, headers: dict[str, str], send: Send) -> None:
-    body = msgspec.json.encode({"error": error})
-    listed = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
-    listed += [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+ISSUE_CODES = {403: "forbidden", 413: "too-long", 429: "throttled"}
+
+
+async def _refuse(
+    asked: Headers, path: str, status: int, error: str, more: dict[str, str], send: Send
+) -> None:
+    """In the form that who asks can read: an OperationOutcome, a page with a link, or JSON."""
+    kind, said = "application/json", {"error": error}
+    if path.startswith("/fhir"):
+        issue = {"severity": "error", "code": ISSUE_CODES[status], "diagnostics": error}
+        kind, said = "application/fhir+json", {"resourceType": "OperationOutcome", "issue": [issue]}  # type: ignore[dict-item]
+    body = msgspec.json.encode(said)
+    if "text/html" in asked.get("accept", "") and not path.startswith(DOORS):
+        kind = "text/html; charset=utf-8"
+        body = _plain_page(error).encode()
+    listed = [(b"content-type", kind.encode()), (b"content-length", str(len(body)).encode())]
+    listed += [(name.lower().encode(), value.encode()) for name, value in more.items()]
     await send({"type": "http.response.start", "status": status, "headers": listed})
     await send({"type": "http.response.body", "body": body})
+
+
+def _plain_page(error: str) -> str:
+    """Without the records, which are not asked for anybody who is refused."""
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><title>Akazuba</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="stylesheet" href="/static/akazuba.css"><main><h1>Akazuba</h1>'
+        f'<p class="error">{escape(error)}</p><p><a class="button" href="/">Akazuba</a></p></main></html>'
+    )

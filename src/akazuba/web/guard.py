@@ -46,7 +46,7 @@ BODY_LIMITS = (
 """Bytes of a body, by the first prefix of the path that fits."""
 
 KEYS_TRIED = ("/sign-in", "/unlock", "/token")
-"""Where a secret can be guessed: few wrong tries a minute from one address, besides the count of each user."""
+"""Where a secret can be guessed: few wrong tries a minute from an address, besides each user's count."""
 
 UNSAFE = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 MOST_ADDRESSES = 4096

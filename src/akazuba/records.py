@@ -125,21 +125,29 @@ class Case(Value, frozen=True):
     note: Annotated[str, Meta(max_length=NOTE_MAX_CHARACTERS)] = ""
     language: Annotated[str, Meta(pattern=r"^[a-z]{2,3}$", description="ISO 639 code of the note")] = "en"
     vitals: Vitals = Vitals()
-    findings: tuple[ReportedFinding, ...] = ()
-    tests: tuple[TestResult, ...] = ()
-    images: tuple[ImageRef, ...] = ()
-    labs: tuple[Lab, ...] = ()
-    medications: Annotated[
-        tuple[Medication, ...] | None, Meta(description="what is taken now; [] is nothing, null is not asked")
-    ] = None
-    allergies: Annotated[tuple[Name, ...] | None, Meta(description="[] is none known, null is not asked")] = (
-        None
-    )
-    conditions: tuple[Name, ...] = ()
+    findings: Annotated[tuple[ReportedFinding, ...], Meta(max_length=500)] = ()
+    tests: Annotated[tuple[TestResult, ...], Meta(max_length=200)] = ()
+    images: Annotated[tuple[ImageRef, ...], Meta(max_length=20)] = ()
+    labs: Annotated[tuple[Lab, ...], Meta(max_length=1000)] = ()
+    medications: (
+        Annotated[
+            tuple[Medication, ...],
+            Meta(max_length=200, description="what is taken now; [] is nothing, null is not asked"),
+        ]
+        | None
+    ) = None
+    allergies: (
+        Annotated[tuple[Name, ...], Meta(max_length=200, description="[] is none known, null is not asked")]
+        | None
+    ) = None
+    conditions: Annotated[tuple[Name, ...], Meta(max_length=200)] = ()
     gestational_age_weeks: Annotated[float, Meta(ge=0, le=45)] | None = None
     answers: Annotated[
         Mapping[Name, str | float | bool],
-        Meta(description="answers to questions of guidelines that have no field here, by the input's name"),
+        Meta(
+            max_length=500,
+            description="answers to questions of guidelines that have no field here, by the input's name",
+        ),
     ] = {}
     date: IsoDate | None = None
     setting: Setting = Setting()

@@ -100,6 +100,8 @@ def shown(value: object) -> str:  # noqa: PLR0911 - one line a kind
             return repr(value)
         case list():
             return f"a list of {len(value)}"
+        case dict() if len(value) > 60:
+            return f"an object of {len(value)} names"
         case _:
             return "an object"
 
@@ -210,8 +212,10 @@ def _expected(kind: inspect.Type | None, path: _Path) -> str:  # noqa: PLR0911 -
             return _PATTERNS[name]
         case inspect.StrType(min_length=low, max_length=high):
             return f"text of {low} to {high} characters" if low else f"text of at most {high} characters"
-        case inspect.VarTupleType():
-            return "a list"
+        case inspect.VarTupleType(max_length=high):
+            return f"a list of at most {high}" if high else "a list"
+        case inspect.DictType(max_length=high) if high:
+            return f"an object of at most {high} names"
         case inspect.StructType():
             return "an object"
         case _:

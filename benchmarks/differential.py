@@ -38,7 +38,8 @@ import numpy.typing as npt
 import vignettes
 from engine import shown
 
-from akazuba.consult import Box, columns_of
+from akazuba.box import Box
+from akazuba.consult import columns_of
 from akazuba.errors import ArtefactError, CaseError
 from akazuba.guidelines.library import shipped
 from akazuba.knowledge.conditions import open_knowledge, verified_share

@@ -33,7 +33,8 @@ from language import wilson
 from llm_faults import KINDS, corrupted, unsupported
 from llm_tasks import afrimedqa, answered, attacked, extracted, led, second_read
 
-from akazuba.consult import PLAINLY, Box, assess, open_box
+from akazuba.box import Box, open_box
+from akazuba.consult import PLAINLY, assess
 from akazuba.errors import ModelError
 from akazuba.intake.cases import CaseLine, case_line
 from akazuba.knowledge.conditions import open_knowledge

@@ -13,7 +13,8 @@ import msgspec
 from language import wilson
 from vignettes import avey
 
-from akazuba.consult import PLAINLY, Box, Telling, assess
+from akazuba.box import Box
+from akazuba.consult import PLAINLY, Telling, assess
 from akazuba.errors import ModelError
 from akazuba.intake.cases import CaseLine, case_line
 from akazuba.interviews import led_interview

@@ -29,7 +29,8 @@ from typing import Any
 
 from language import wilson
 
-from akazuba.consult import assess, open_box
+from akazuba.box import open_box
+from akazuba.consult import assess
 from akazuba.guidelines.triage import triage
 from akazuba.intake.cases import CaseLine
 from akazuba.language.matching import Matcher, english_lexicon

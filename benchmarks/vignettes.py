@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from akazuba.consult import Box
+from akazuba.box import Box
 from akazuba.diagnosis.differential import Ranking, rank
 from akazuba.intake.coded import coded_findings
 from akazuba.intake.noted import with_noted_vitals

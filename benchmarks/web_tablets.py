@@ -289,7 +289,7 @@ async def _arrives(visit: Visit, person: Person) -> None:
     await visit.tablet.post("arrive", "/consultation/arrive", {"id": visit.case})
     for typed in (visit.name[:4], visit.name):
         await person.pause()
-        await visit.tablet.get("search", "/patients/find", part=True, name=typed)
+        await visit.tablet.post("search", "/patients/find", {"name": typed})
     if visit.known:
         await visit.tablet.get("card", f"/patients/{visit.known}/card", part=True)
 
@@ -320,7 +320,7 @@ async def idle(crowd: Crowd, rounds: int, heard: Heard) -> None:
             )
             await _apart(tablet.get("page: first", "/"))
             await _apart(tablet.get("page: consultation", "/consultation"))
-            await _apart(tablet.get("search", "/patients/find", part=True, name=typed))
+            await _apart(tablet.post("search", "/patients/find", {"name": typed}))
             await _apart(tablet.get("card", f"/patients/{id_}/card", part=True))
             await _apart(tablet.get("page: patient", f"/patients/{id_}"))
             await _apart(tablet.post("arrive", "/consultation/arrive", {"id": f"c-idle-{number}"}))

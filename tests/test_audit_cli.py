@@ -40,7 +40,8 @@ from akazuba.records import (
 from akazuba.storage.file import opened
 from akazuba.storage.spool import Spool
 from akazuba.storage.store import Entry, Person, Store
-from akazuba.storage.unlocking import FILE, Cost, StoreKey, set_up
+from akazuba.storage.unlocking import FILE, KEY_FILE, Cost, StoreKey, set_up
+from akazuba.storage.unlocking import key_file as store_key_file
 
 PASS, PAPER = "a long passphrase", "the paper in the safe"
 NURSE, SUPERVISOR, AUDITOR = ("Chantal", "4071"), ("Jean", "735194"), ("Aline", "604837")
@@ -463,8 +464,10 @@ def test_erasing_asks_first(box: Command, done: dict[str, int]) -> None:
 def test_a_store_is_set_up_once_and_its_passphrase_changes(
     box: Command, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TPM2TOOLS_TCTI", "none")
     made = box(store, "init")
     assert made.exit_code == 0, made.output
+    assert "device.secret, which goes with the disk: no TPM was used" in made.output
     assert (home / ANCHORS).exists()
     assert box(store, "init").exit_code == 2
     monkeypatch.setenv("AKAZUBA_NEW_PASSPHRASE", "another passphrase")
@@ -487,6 +490,78 @@ def test_a_copy_is_made_and_becomes_another_devices_store(
     assert back["erased"] == ["p1"]
     assert box(audit, "verify").exit_code == 0, "two keys, one log"
     assert box(store, "restore", str(tmp_path / "copy")).exit_code == 2
+
+
+def test_a_copy_comes_back_under_the_key_that_signed_its_checkpoint_only(
+    box: Command, home: Path, tmp_path: Path, done: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AKAZUBA_RECOVERY_PASSPHRASE", PAPER)
+    key = tmp_path / "log.key.json"
+    assert box(audit, "key", "--out", str(key)).exit_code == 0
+    box(store, "backup", str(tmp_path / "copy"), "--json")
+    another = tmp_path / "another"
+    monkeypatch.setenv("AKAZUBA_HOME", str(another))
+    assert box(store, "init").exit_code == 0
+    assert box(audit, "key", "--out", str(tmp_path / "another.key.json")).exit_code == 0
+
+    monkeypatch.setenv("AKAZUBA_HOME", str(tmp_path / "new"))
+    words = ("restore", str(tmp_path / "copy"), "--key")
+    refused = box(store, *words, str(tmp_path / "another.key.json"))
+    assert refused.exit_code == 2
+    assert "signatures of" in refused.stderr
+    unknown = box(store, *words, str(key), "--erased", "p1", "--erased", "p-mistyped")
+    assert unknown.exit_code == 2
+    assert "found p-mistyped" in unknown.stderr
+    assert not list((tmp_path / "new").glob("store*"))
+    assert box(store, *words, str(key), "--erased", "p1").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("altered", "named"),
+    [
+        (lambda said: {**said, "note": said["note"].replace("\n", "\n9", 1)}, "does not verify"),
+        (lambda said: {**said, "note": "no note"}, "a newline at its end"),
+    ],
+)
+def test_a_copy_with_another_checkpoint_is_not_restored(
+    box: Command,
+    key: StoreKey,
+    tmp_path: Path,
+    done: dict[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+    altered: Callable[[Any], Any],
+    named: str,
+) -> None:
+    """By somebody who holds the store's key, and not the log's."""
+    monkeypatch.setenv("AKAZUBA_RECOVERY_PASSPHRASE", PAPER)
+    box(store, "backup", str(tmp_path / "copy"), "--json")
+    with closing(opened(tmp_path / "copy" / FILE, key.database, read_only=False)) as file:
+        (said,) = file.execute("SELECT value FROM remembered WHERE name = 'backup'").fetchone()
+        told = json.dumps(altered(json.loads(said))).encode()
+        file.execute("UPDATE remembered SET value = ? WHERE name = 'backup'", (told,))
+    monkeypatch.setenv("AKAZUBA_HOME", str(tmp_path / "new"))
+    refused = box(store, "restore", str(tmp_path / "copy"))
+    assert refused.exit_code == 2
+    assert named in refused.stderr
+
+
+def test_an_exchanged_spool_key_is_said_at_unlock_and_logged_when_it_is_put_right(
+    box: Command, home: Path, done: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = store_key_file(home)
+    other = msgspec.structs.replace(file, spool=StoreKey(bytes(32)).spool_public)
+    (home / KEY_FILE).write_bytes(msgspec.json.encode(other))
+    refused = box(audit, "key")
+    assert refused.exit_code == 2
+    assert "it was exchanged on the disk" in refused.stderr
+    monkeypatch.setenv("AKAZUBA_NEW_PASSPHRASE", "another passphrase")
+    changed = box(store, "change-passphrase")
+    assert changed.exit_code == 0
+    assert "the right one is back" in changed.stderr
+    monkeypatch.setenv("AKAZUBA_PASSPHRASE", "another passphrase")
+    with opened_store(read_only=True) as made:
+        assert [entry.by for entry in made.entries(kind="spool-key-exchanged")] == ["box"]
+    assert box(audit, "verify").exit_code == 0
 
 
 def test_what_is_left_of_a_damaged_store_is_saved(

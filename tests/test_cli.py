@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from akazuba import consult
+from akazuba.box import Box
 from akazuba.cli import EXAMPLES, main
-from akazuba.consult import Box
 from akazuba.intake.cases import CaseLine
 from akazuba.records import Assessment
 

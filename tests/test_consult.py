@@ -14,9 +14,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from akazuba import box as opened_box
 from akazuba import consult, imaging
+from akazuba.box import Box, open_box
 from akazuba.cli import EXAMPLES
-from akazuba.consult import Box, assess, open_box
+from akazuba.consult import assess
 from akazuba.diagnosis import artefacts
 from akazuba.diagnosis.engine import Engine
 from akazuba.diagnosis.questions import Question
@@ -91,7 +93,7 @@ def test_urgency_does_not_depend_on_any_model(
     else:
         (victim if harm == "missing" else manifest).unlink()
     monkeypatch.setattr(artefacts, "SHIPPED", models)
-    harmed = open_box(Settings(terminology_home))
+    harmed = open_box(Settings(terminology_home, engine="student"))
     assert isinstance(harmed.engine, ArtefactError)
     for line in examples():
         with_model, without = assess(box, line), assess(harmed, line)
@@ -125,9 +127,9 @@ def test_a_model_that_fails_while_it_runs_costs_its_image_and_nothing_else(
 def test_an_engine_that_names_conditions_unknown_to_the_knowledge_is_not_used(
     terminology_home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = consult.open_knowledge()
+    known = opened_box.open_knowledge()
     fewer = replace(known, table=replace(known.table, conditions=known.table.conditions[:1]))
-    monkeypatch.setattr(consult, "open_knowledge", lambda *_: fewer)
+    monkeypatch.setattr(opened_box, "open_knowledge", lambda *_: fewer)
     opened = open_box(Settings(terminology_home))
     assert isinstance(opened.engine, ArtefactError)
     assert "actinic-keratosis" in str(opened.engine)

@@ -21,8 +21,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner
 
+from akazuba.box import open_box
 from akazuba.cli.incident import incident as incident_command
-from akazuba.consult import assess, open_box
+from akazuba.consult import assess
 from akazuba.errors import InputError, UntrustedError
 from akazuba.governance import course
 from akazuba.governance.audit_anchors import key_file, last_note, log_keys

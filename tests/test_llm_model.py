@@ -17,8 +17,9 @@ from typing import get_args
 
 import pytest
 
+from akazuba.box import open_box
 from akazuba.cli import EXAMPLES
-from akazuba.consult import PLAINLY, Telling, assess, open_box
+from akazuba.consult import PLAINLY, Telling, assess
 from akazuba.errors import ModelError
 from akazuba.intake.cases import read_cases
 from akazuba.llm.model import EMBEDDED_MEMORY_MIB, LocalModel, embedded

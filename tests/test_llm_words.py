@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from akazuba.box import Box, open_box
 from akazuba.cli import EXAMPLES
-from akazuba.consult import Box, Telling, assess, open_box
+from akazuba.consult import Telling, assess
 from akazuba.diagnosis.questions import Question
 from akazuba.errors import InputError, ModelError
 from akazuba.intake.cases import CaseLine, parse_case, read_cases

@@ -28,8 +28,8 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import CallToolResult
 
+from akazuba.box import open_box
 from akazuba.cli import main
-from akazuba.consult import open_box
 from akazuba.errors import InputError
 from akazuba.knowledge.conditions import open_knowledge
 from akazuba.llm.lead import Tool

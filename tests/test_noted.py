@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from test_consult import NORMAL, box, line_of  # noqa: F401 - box is a fixture
 
-from akazuba.consult import Box, assess
+from akazuba.box import Box
+from akazuba.consult import assess
 from akazuba.intake.noted import with_noted_vitals
 from akazuba.records import Case, Vitals
 

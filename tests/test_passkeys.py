@@ -3,10 +3,7 @@
 The authenticator is a program of this test (SIMULATED): it signs as a real one does.
 """
 
-import base64
-import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -14,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
-from cryptography.hazmat.primitives.hashes import SHA256
 
 from akazuba.errors import ArtefactError, InputError, UntrustedError
 from akazuba.governance import passkeys
@@ -36,77 +31,12 @@ from akazuba.governance.users import PASSPHRASE, add, change_role, disable, user
 from akazuba.storage.store import Entry, Store
 from akazuba.storage.unlocking import Cost, set_up
 
-cbor2 = pytest.importorskip("cbor2", reason="takes the extra `passkeys`")
 pytest.importorskip("webauthn", reason="takes the extra `passkeys`")
 
-HOST = Host("post7.clinic")
+from passkey_bench import HOST, PRESENT, VERIFIED, Authenticator, b64, unb64
+
 JEAN, CHANTAL = ("jean", "735194"), ("chantal", "4071")
 TABLET = "tablet-1"
-PRESENT, VERIFIED, NEW = 0x01, 0x04, 0x40
-
-
-def b64(data: bytes) -> str:
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def unb64(text: str) -> bytes:
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-@dataclass
-class Authenticator:
-    """A device with one passkey. step: by how much its counter goes on."""
-
-    edwards: bool = False
-    id: bytes = field(default_factory=lambda: os.urandom(20))
-    count: int = 0
-    step: int = 1
-    flags: int = PRESENT | VERIFIED
-    origin: str = HOST.origin
-    host: str = HOST.name
-    handle: str | None = None
-
-    def __post_init__(self) -> None:
-        self.key: Any = (
-            ed25519.Ed25519PrivateKey.generate() if self.edwards else ec.generate_private_key(ec.SECP256R1())
-        )
-
-    def cose(self) -> bytes:
-        public = self.key.public_key()
-        if self.edwards:
-            return bytes(cbor2.dumps({1: 1, 3: -8, -1: 6, -2: public.public_bytes_raw()}))
-        numbers = public.public_numbers()
-        x, y = numbers.x.to_bytes(32, "big"), numbers.y.to_bytes(32, "big")
-        return bytes(cbor2.dumps({1: 2, 3: -7, -1: 1, -2: x, -3: y}))
-
-    def data(self, more: bytes = b"", flags: int = 0) -> bytes:
-        head = hashlib.sha256(self.host.encode()).digest()
-        return head + bytes([self.flags | flags]) + self.count.to_bytes(4, "big") + more
-
-    def said(self, kind: str, challenge: str) -> bytes:
-        return json.dumps({"type": kind, "challenge": challenge, "origin": self.origin}).encode()
-
-    def creates(self, options: str) -> str:
-        asked = json.loads(options)
-        self.handle = asked["user"]["id"]
-        more = bytes(16) + len(self.id).to_bytes(2, "big") + self.id + self.cose()
-        made = cbor2.dumps({"fmt": "none", "attStmt": {}, "authData": self.data(more, NEW)})
-        return self.answer(
-            clientDataJSON=self.said("webauthn.create", asked["challenge"]), attestationObject=made
-        )
-
-    def gets(self, options: str) -> str:
-        self.count += self.step
-        said, data = self.said("webauthn.get", json.loads(options)["challenge"]), self.data()
-        signed = data + hashlib.sha256(said).digest()
-        signature = self.key.sign(signed) if self.edwards else self.key.sign(signed, ec.ECDSA(SHA256()))
-        return self.answer(clientDataJSON=said, authenticatorData=data, signature=signature)
-
-    def answer(self, **response: bytes) -> str:
-        said: dict[str, Any] = {name: b64(value) for name, value in response.items()}
-        if "signature" in response:
-            said["userHandle"] = self.handle
-        return json.dumps({"id": b64(self.id), "rawId": b64(self.id), "type": "public-key", "response": said})
 
 
 @dataclass
@@ -118,7 +48,7 @@ class Post:
 
     def gives(self, device: Authenticator, who: tuple[str, str] = CHANTAL, tablet: str = TABLET) -> int:
         options = begin_registration(self.store, HOST, *who, tablet, self.now)
-        return register(self.store, HOST, device.creates(options), tablet, self.now).index
+        return register(self.store, HOST, who[0], device.creates(options), tablet, self.now).index
 
     def asks(self, who: str = "chantal", tablet: str = TABLET) -> str:
         return begin_sign_in(self.store, HOST, who, tablet, self.now)
@@ -237,7 +167,30 @@ def test_a_challenge_to_register_signs_nobody_in_and_the_other_way_round(post: P
         signed_in(post.store, HOST, device.gets(options), TABLET, post.now)
     asked = json.loads(post.asks()) | {"user": {"id": ""}}
     with pytest.raises(InputError, match="a challenge"):
-        register(post.store, HOST, Authenticator().creates(json.dumps(asked)), TABLET, post.now)
+        register(post.store, HOST, "chantal", Authenticator().creates(json.dumps(asked)), TABLET, post.now)
+
+
+def test_a_challenge_registers_for_whoever_typed_her_pin(post: Post) -> None:
+    options = begin_registration(post.store, HOST, *CHANTAL, TABLET, post.now)
+    with pytest.raises(InputError, match="another user's"):
+        register(post.store, HOST, "jean", Authenticator().creates(options), TABLET, post.now)
+    assert not post.log("passkey-added")
+
+
+def test_it_is_offered_where_somebody_who_may_sign_in_has_one(post: Post) -> None:
+    assert not passkeys.offered(post.store, HOST)
+    post.gives(Authenticator())
+    assert passkeys.offered(post.store, HOST)
+    assert not passkeys.offered(post.store, Host("post8.clinic"))
+    disable(post.store, "jean", "chantal", "left")
+    assert not passkeys.offered(post.store, HOST)
+
+
+def test_without_https_a_passkey_is_bound_to_localhost_only() -> None:
+    assert Host("localhost", 8080, secure=False).origin == "http://localhost:8080"
+    assert Host("localhost", 8443).origin == "https://localhost:8443"
+    with pytest.raises(InputError, match="served by HTTPS"):
+        Host("post7.clinic", 80, secure=False)
 
 
 def test_nobody_signs_in_with_anothers_passkey(post: Post) -> None:
@@ -280,7 +233,7 @@ def test_a_change_between_question_and_answer_registers_nothing(post: Post) -> N
     options = begin_registration(post.store, HOST, *CHANTAL, TABLET, post.now)
     _role(post.store, post.now)
     with pytest.raises(InputError, match="not changed meanwhile"):
-        register(post.store, HOST, Authenticator().creates(options), TABLET, post.now)
+        register(post.store, HOST, "chantal", Authenticator().creates(options), TABLET, post.now)
 
 
 def test_a_passkey_is_removed_by_its_user_or_a_supervisor_and_by_nobody_else(post: Post) -> None:
@@ -324,7 +277,7 @@ def test_what_is_no_answer_is_refused_in_words(post: Post, answer: str) -> None:
         signed_in(post.store, HOST, answer, TABLET, post.now)
     begin_registration(post.store, HOST, *CHANTAL, TABLET, post.now)
     with pytest.raises(UntrustedError, match="passkey: expected"):
-        register(post.store, HOST, answer.encode(), TABLET, post.now)
+        register(post.store, HOST, "chantal", answer.encode(), TABLET, post.now)
 
 
 @pytest.mark.parametrize("cut", range(0, 200, 7))

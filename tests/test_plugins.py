@@ -17,8 +17,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from akazuba.box import Box, open_box
 from akazuba.cli.plugin import plugin as plugin_command
-from akazuba.consult import PLAINLY, Box, Telling, assess, open_box
+from akazuba.consult import PLAINLY, Telling, assess
 from akazuba.errors import ArtefactError, InputError, OutOfTimeError
 from akazuba.governance.incident_replay import Then, Unavailable
 from akazuba.guidelines.library import open_library
@@ -121,6 +122,8 @@ def opened(terminology_home: Path) -> Iterator[Callable[..., Box]]:
 
     def open_with(*names: str) -> Box:
         boxes.append(open_box(Settings(terminology_home, engine=NO_ENGINE, plugins=names)))
+        if watching := boxes[-1].plugins.observers:
+            watching.invented = True  # as all patients here are
         return boxes[-1]
 
     yield open_with
@@ -161,7 +164,8 @@ def why(plugins: Plugins) -> str:
 
 def test_a_box_without_plugins_loads_nothing_of_them(terminology_home: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from akazuba.consult import assess, open_box\n"
+        "import sys; from pathlib import Path\n"
+        "from akazuba.box import open_box; from akazuba.consult import assess\n"
         "from akazuba.settings import Settings; from akazuba.intake.cases import read_cases\n"
         f"box = open_box(Settings(Path({str(terminology_home)!r})))\n"
         f"assess(box, next(iter(read_cases({str(EXAMPLES / 'adult-cough.json')!r}))))\n"
@@ -286,6 +290,12 @@ def test_what_a_plugin_prints_never_reaches_standard_output(
     command = [sys.executable, "-m", "akazuba", "assess", str(EXAMPLES / "adult-cough.json")]
     done = subprocess.run([*command, "--json", "--no-llm"], env=environ, capture_output=True, check=True)
     assert json.loads(done.stdout)["case_id"] == "adult-cough"
+    assert b"LOUD hook" in done.stderr
+    assert b"LOUD observer" not in done.stderr  # nobody knows that this patient agreed
+    assert done.stderr.count(b"plugin loud: observers see only") == 1
+    checked = [sys.executable, "-m", "akazuba", "plugin", "check", "loud", "--observers"]
+    done = subprocess.run(checked, env=environ, capture_output=True, check=False)
+    assert b"LOUD" not in done.stdout
     assert b"LOUD observer" in done.stderr
 
 
@@ -676,7 +686,7 @@ def test_an_error_of_our_own_kind_from_an_observer_is_not_quoted_either(make: Ma
     )
     watching = gather(("leaky",)).observers
     assert watching
-    watching.see(Assessment("ada-7", triage=Triage("green")))
+    watching.see(Assessment("ada-7", triage=Triage("green")), agreed=True)
     assert watching.settle(10)
     [(name, words)] = watching.refused
     assert name == "leaky"
@@ -694,7 +704,7 @@ def test_assessments_that_no_observer_could_take_are_counted(
     watching = gather(("slow",)).observers
     assert watching
     for number in range(5):
-        watching.see(Assessment(str(number), triage=Triage("green")))
+        watching.see(Assessment(str(number), triage=Triage("green")), agreed=True)
     sys.modules[package].end.set()
     assert watching.settle(10)
     assert "assessments were not seen" in watching.refused[-1][1]

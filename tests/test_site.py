@@ -12,9 +12,9 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from akazuba.box import open_box
 from akazuba.cli.site import site
 from akazuba.cli.store import opened_store
-from akazuba.consult import open_box
 from akazuba.governance.course import Duty, happened
 from akazuba.governance.drafts import ROSTER, roster_of
 from akazuba.governance.responsibility import Configuration, Notice, Release, held, seal

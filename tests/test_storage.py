@@ -217,13 +217,50 @@ def test_the_passphrase_alone_opens_nothing_on_another_device(home: Path) -> Non
         unlocked(home, PASSPHRASE)
 
 
-def test_an_exchanged_spool_key_does_not_unlock(home: Path) -> None:
-    file = key_file(home)
-    other = StoreKey(os.urandom(32)).spool
-    public = other[0].public_key().public_bytes_raw() + other[1].public_key().public_bytes_raw()
-    (home / KEY_FILE).write_bytes(msgspec.json.encode(msgspec.structs.replace(file, spool=public)))
-    with pytest.raises(InputError, match="another one"):
+def exchange_spool_key(home: Path) -> StoreKey:
+    """As somebody does who has the disk and no passphrase, to read what is recorded while locked."""
+    thief = StoreKey(os.urandom(32))
+    file = msgspec.structs.replace(key_file(home), spool=thief.spool_public)
+    (home / KEY_FILE).write_bytes(msgspec.json.encode(file))
+    return thief
+
+
+def test_an_exchanged_spool_key_is_told_apart_from_a_wrong_passphrase(home: Path) -> None:
+    exchange_spool_key(home)
+    with pytest.raises(ArtefactError, match=r"public key of the spool.*change-passphrase"):
         unlocked(home, PASSPHRASE)
+    with pytest.raises(InputError, match="passphrase"):
+        unlocked(home, PASSPHRASE + "x")
+
+
+def test_other_changes_of_the_key_file_are_a_wrong_passphrase(home: Path) -> None:
+    file = key_file(home)
+    for changed in (
+        msgspec.structs.replace(file, wrapped=bytes([file.wrapped[0] ^ 1]) + file.wrapped[1:]),
+        msgspec.structs.replace(file, wrapped=file.wrapped[:-1] + bytes([file.wrapped[-1] ^ 1])),
+        msgspec.structs.replace(file, nonce=bytes(12)),
+        msgspec.structs.replace(file, salt=bytes(16)),
+        msgspec.structs.replace(file, spool=bytes(1216), nonce=bytes(12)),
+    ):
+        (home / KEY_FILE).write_bytes(msgspec.json.encode(changed))
+        with pytest.raises(InputError, match="another one"):
+            unlocked(home, PASSPHRASE)
+
+
+def test_a_new_passphrase_puts_the_right_spool_key_back_and_what_went_astray_shows(
+    home: Path, key: StoreKey, store: Store
+) -> None:
+    right = key_file(home).spool
+    Spool(home).add(1, "case", "nurse", b"before")
+    exchange_spool_key(home)
+    Spool(home).add(2, "case", "nurse", b"to the thief")
+    assert change_passphrase(home, PASSPHRASE, "a new passphrase") is True
+    assert key_file(home).spool == right
+    Spool(home).add(3, "case", "nurse", b"after")
+    assert unlocked(home, "a new passphrase") == key
+    assert merge(home, store, key) == Merged(2, 1)
+    assert spooled(store) == [b"before", b"after"]
+    assert change_passphrase(home, "a new passphrase", PASSPHRASE) is False
 
 
 @pytest.mark.parametrize(
@@ -928,7 +965,7 @@ def test_whoever_was_erased_since_cannot_be_read_from_a_restored_copy(
 ) -> None:
     secret = store._patient_key("p1")
     store.erase("p1", "clerk", "asked")
-    erased = ["p1", "p9"]
+    erased = ["p1", "p1"]
     assert restore(copy, tmp_path / "new", PAPER, "a new passphrase", erased, cost=CHEAP).erased == ["p1"]
     pages = deciphered((tmp_path / "new" / FILE).read_bytes(), b"", key.database)
     assert not pages.altered
@@ -937,6 +974,35 @@ def test_whoever_was_erased_since_cannot_be_read_from_a_restored_copy(
         assert again.search("chantal") == []
         assert again.entry(2).body is None
         assert again.entry(3).body == b"other"
+
+
+def test_a_patient_whom_the_copy_never_knew_is_not_passed_over(copy: Path, tmp_path: Path) -> None:
+    new = tmp_path / "new"
+    with pytest.raises(InputError, match=r"patients to erase: .* found p9, p11$"):
+        restore(copy, new, PAPER, "a new passphrase", ["p1", "p9", "p11"], cost=CHEAP)
+    assert [path for path in new.rglob("*") if path.is_file()] == [], "nothing is restored"
+    assert restore(copy, new, PAPER, "a new passphrase", ["p1"], cost=CHEAP).erased == ["p1"]
+
+
+def test_an_erasure_that_the_copy_knows_needs_none(
+    home: Path, key: StoreKey, store: Store, tmp_path: Path
+) -> None:
+    store.erase("p1", "clerk", "asked")
+    set_recovery(home, key, PAPER, cost=CHEAP)
+    backup(store, home, tmp_path / "copy")
+    restored = restore(tmp_path / "copy", tmp_path / "new", PAPER, "a new passphrase", ["p1"], cost=CHEAP)
+    assert restored.erased == []
+
+
+def test_a_copy_for_which_nobody_vouches_is_not_restored(copy: Path, tmp_path: Path) -> None:
+    def nobody(store: Store, said: Statement) -> None:
+        assert (store.size, store.root) == (said.size, said.root)
+        raise ArtefactError("checkpoint", "one that holds", said.note)
+
+    new = tmp_path / "new"
+    with pytest.raises(ArtefactError, match="one that holds, found 4 "):
+        restore(copy, new, PAPER, "a new passphrase", cost=CHEAP, vouched=nobody)
+    assert [path for path in new.rglob("*") if path.is_file()] == []
 
 
 def test_a_copy_made_after_an_erasure_knows_nothing_of_her(

@@ -1,5 +1,6 @@
 """The device's secret in a TPM, and its counter in the checkpoints. The TPM is an emulator (swtpm)."""
 
+import json
 import os
 import shutil
 import signal
@@ -10,7 +11,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from akazuba.cli.store import store as store_command
 from akazuba.errors import ArtefactError, InputError
 from akazuba.governance.audit_anchors import keep, last_note, log_keys, verify_kept
 from akazuba.governance.audit_counter import HOLDS_S, counted_further
@@ -18,6 +21,8 @@ from akazuba.governance.checkpoint import read_checkpoint, read_note
 from akazuba.storage import tpm
 from akazuba.storage.store import Entry, Store
 from akazuba.storage.unlocking import DEVICE_FILE, Cost, StoreKey, change_passphrase, set_up, unlocked
+from akazuba.waiting.queue import FILE as QUEUE
+from akazuba.waiting.queue import Queue
 
 PASS, CHEAP = "a long passphrase", Cost(32, 1, 1)
 NO_EMULATOR = not shutil.which("swtpm") or not shutil.which("tpm2_createprimary")
@@ -114,6 +119,35 @@ def test_a_stolen_disk_opens_at_no_other_tpm_and_without_none(
     with pytest.raises(InputError, match="the passphrase of this store"):
         unlocked(home, "a wrong passphrase")
     unlocked(home, PASS)
+
+
+@needs_tpm
+def test_the_queue_of_a_stolen_disk_opens_at_no_other_tpm(
+    home: Path, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(home, PASS, cost=CHEAP)
+    with closing(Queue(home / QUEUE)) as queue:
+        queue.arrive("case-of-chantal-4071")
+        assert queue.protection == (True, "the key lies in this device's TPM")
+    assert all(b"chantal" not in path.read_bytes() for path in home.iterdir())
+    monkeypatch.setenv("TPM2TOOLS_TCTI", "none")
+    with pytest.raises(ArtefactError, match="that of this device"):
+        Queue(home / QUEUE)
+    monkeypatch.setenv("TPM2TOOLS_TCTI", device)
+    with closing(Queue(home / QUEUE)) as queue:
+        assert [entry.case_id for entry in queue.waiting()] == ["case-of-chantal-4071"]
+
+
+@needs_tpm
+def test_setting_up_says_that_the_tpm_was_used(
+    home: Path, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AKAZUBA_HOME", str(home))
+    monkeypatch.setenv("AKAZUBA_PASSPHRASE", PASS)
+    said = CliRunner().invoke(store_command, ["init"])
+    assert said.exit_code == 0, said.output
+    assert "this device's secret lies in this device's TPM\n" in said.output
+    assert json.loads(CliRunner().invoke(store_command, ["show", "--json"]).stdout)["tpm"] is True
 
 
 @needs_tpm

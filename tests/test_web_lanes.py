@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from akazuba.box import Box, open_box
 from akazuba.cli import EXAMPLES
-from akazuba.consult import Box, open_box
 from akazuba.records import Assessment
 from akazuba.settings import Settings
 from akazuba.web import looked

@@ -21,6 +21,7 @@ from door_bench import opened_post
 from starlette.applications import Starlette
 
 from akazuba.errors import InputError
+from akazuba.governance import sessions
 from akazuba.governance.audit_reads import searches_of, who_read
 from akazuba.governance.consent import PURPOSES, By, Consent, give, may, shown
 from akazuba.governance.consent_texts import newest, text_of, texts
@@ -29,11 +30,11 @@ from akazuba.governance.users import PASSPHRASE, add
 from akazuba.records import Case, Patient
 from akazuba.storage.file import BUSY_S
 from akazuba.storage.store import Person, Recorded, Store
-from akazuba.web.app import create_app
+from akazuba.web.app import STATIC, create_app
 from akazuba.web.consulting import Came, answered, keep
 from akazuba.web.guard import Pace
 from akazuba.web.patient_charts import drawings
-from akazuba.web.patient_deeds import medicines_of, value_of
+from akazuba.web.patient_deeds import NONE, SEPARATORS, medicines_of, value_of
 from akazuba.web.patient_view import Line, age_today
 from akazuba.web.post import Post
 from akazuba.wording.catalogue import languages
@@ -199,16 +200,16 @@ def test_a_patient_is_found_by_parts_of_her_name_whatever_accents_and_capitals(
     tablet: Tablet, name: str
 ) -> None:
     name = name.format(tablet.surname)
-    page = tablet.get("/patients", name=name).text
+    page = tablet.send("/patients", name=name).text
     assert f"Béatrice {tablet.surname}" in page
     assert "born 1974-03-02" in page
     assert "Huye" in page
-    assert f'data-patient="{tablet.her}"' in tablet.get("/patients/find", name=name).text
+    assert f'data-patient="{tablet.her}"' in tablet.send("/patients/find", name=name).text
 
 
 def test_a_search_is_one_entry_however_many_it_shows_and_keeps_no_name(tablet: Tablet) -> None:
     before = len(tablet.entries("search"))
-    tablet.get("/patients/find", name=tablet.surname)
+    tablet.send("/patients/find", name=tablet.surname)
     entries = tablet.entries("search")
     assert len(entries) == before + 1
     body = (entries[-1].body or b"").decode()
@@ -221,46 +222,52 @@ def test_a_search_is_one_entry_however_many_it_shows_and_keeps_no_name(tablet: T
 def test_a_search_is_an_audit_event_of_fhir(tablet: Tablet) -> None:
     from fhir.resources.R4B.auditevent import AuditEvent
 
-    tablet.get("/patients/find", name=tablet.surname)
+    tablet.send("/patients/find", name=tablet.surname)
     event = AuditEvent.model_validate_json(tablet.entries("search")[-1].body or b"")
     assert event.meta.profile[0].endswith("IHE.BasicAudit.Query")
     assert event.action == "E"
 
 
 def test_whoever_asks_who_saw_her_learns_of_searches_too(tablet: Tablet) -> None:
-    tablet.get("/patients/find", name=f"Bosco {tablet.surname}")
+    tablet.send("/patients/find", name=f"Bosco {tablet.surname}")
     assert tablet.store(lambda store: searches_of(store, tablet.other))[-1].by == "the-nurse"
     last = tablet.store(lambda store: searches_of(store, tablet.her))
-    tablet.get("/patients/find", name=f"Bosco {tablet.surname}")
+    tablet.send("/patients/find", name=f"Bosco {tablet.surname}")
     assert tablet.store(lambda store: searches_of(store, tablet.her)) == last
 
 
 def test_an_empty_or_hostile_name_finds_nobody(tablet: Tablet) -> None:
-    assert "data-patient" not in tablet.get("/patients/find", name=" ").text
-    page = tablet.get("/patients", name=f"{EVIL} nobody")
+    assert "data-patient" not in tablet.send("/patients/find", name=" ").text
+    page = tablet.send("/patients", name=f"{EVIL} nobody")
     assert page.status_code == 200
     assert "<script>alert" not in page.text
     assert "Nobody of that name" in page.text
-    assert tablet.get("/patients", name="x" * 201).status_code == 422
+    assert tablet.send("/patients", name="x" * 201).status_code == 422
 
 
 def test_an_auditor_finds_no_patient(tablet: Tablet) -> None:
     tablet.sign_in("auditor")
     for path in (
         "/patients",
-        "/patients/find?name=Ingabire",
         f"/patients/{tablet.her}",
         f"/patients/{tablet.her}/card",
     ):
         answer = tablet.client.get(path)
         assert answer.status_code == 403, path
         assert "Béatrice" not in answer.text
+    assert tablet.send("/patients/find", name="Ingabire").status_code == 403
 
 
 def test_nobody_signed_in_reads_nothing(tablet: Tablet) -> None:
     tablet.send("/sign-out")
-    for path in (f"/patients/{tablet.her}/card", "/patients/find?name=Ingabire", f"/follow-up/{tablet.her}"):
+    for path in (f"/patients/{tablet.her}/card", f"/follow-up/{tablet.her}"):
         assert tablet.client.get(path).status_code == 401, path
+    assert tablet.send("/patients/find", name="Ingabire").status_code == 401
+
+
+def test_a_name_that_is_searched_for_stands_in_no_address(tablet: Tablet) -> None:
+    assert tablet.get("/patients/find", name=tablet.surname).status_code == 422, "taken for an id"
+    assert tablet.surname not in tablet.get("/patients", name=tablet.surname).text
 
 
 # --- reading ----------------------------------------------------------------------------------------
@@ -366,7 +373,7 @@ def test_who_was_helped_without_a_name_gets_hers(tablet: Tablet) -> None:
     page = tablet.get(path).text
     assert "Ange Uwase" in page
     assert "before anybody asked" not in page
-    assert tablet.unnamed in tablet.get("/patients/find", name=f"uwase ange {tablet.surname}").text
+    assert tablet.unnamed in tablet.send("/patients/find", name=f"uwase ange {tablet.surname}").text
 
 
 @pytest.mark.parametrize(("field", "value"), [("born", "5 May"), ("sex", "f"), ("name", " ")])
@@ -386,7 +393,7 @@ def test_a_hostile_name_comes_back_escaped_everywhere(tablet: Tablet) -> None:
         page = tablet.get(base + path)
         assert page.status_code == 200, path
         assert "<script>alert" not in page.text
-    assert "<script>alert" not in tablet.get("/patients", name="script").text
+    assert "<script>alert" not in tablet.send("/patients", name="script").text
     assert tablet.get(f"/follow-up/{tablet.unnamed}").status_code == 200
 
 
@@ -584,7 +591,7 @@ def test_erasing_takes_her_name_and_leaves_nothing_readable(tablet: Tablet) -> N
     assert tablet.store(lambda store: store.person(id_)).name == "Zawadi Neema"
     assert tablet.send(path, name="zawadi neema", why="asked for it").status_code == 200
     assert tablet.client.get(f"/patients/{id_}").status_code == 422
-    assert "Zawadi" not in tablet.get("/patients", name="neema zawadi").text.split('id="found"')[1]
+    assert "Zawadi" not in tablet.send("/patients", name="neema zawadi").text.split('id="found"')[1]
     assert all(entry.body is None for entry in tablet.entries("case", id_))
 
 
@@ -717,12 +724,44 @@ def test_a_visit_with_a_slip_is_asked_back_and_nothing_is_recorded(tablet: Table
     assert len(tablet.entries("assessment", tablet.her)) == before
 
 
+def test_both_ends_take_the_same_words_for_an_empty_list() -> None:
+    script = (STATIC / "sending.js").read_text("utf-8")
+    (words, separators), *_ = re.findall(r"\^\(([^)]+)\)\\\.\?\$/i.*?split\(/(\[[^]]+\])/", script)
+    assert set(words.split("|")) == set(NONE)
+    assert separators == SEPARATORS
+
+
 def test_a_grave_number_at_a_follow_up_is_red_and_waits_in_the_queue(tablet: Tablet) -> None:
     _, given = visit_form(tablet)
     form = {"q.systolic_mmhg": "212", "q.diastolic_mmhg": "124", "q.hypertensive_emergency_symptoms": "yes"}
     page = tablet.get(tablet.send(f"/follow-up/{tablet.her}", **{**given, **form}).headers["location"]).text
     assert 'data-level="red"' in page
+    before = len(tablet.entries("search"))
+    for _ in range(3):
+        queue = tablet.get("/queue/rows").text
+        assert given["visit"] in queue
+        assert f"Béatrice {tablet.surname}" in queue
+    (shown,) = tablet.entries("search")[before:]
+    assert f"Patient/{tablet.her}".encode() in (shown.body or b""), "written down once a session"
+    tablet.sign_in("auditor")
     assert given["visit"] in tablet.get("/queue").text
+    assert "Béatrice" not in tablet.get("/queue").text
+    tablet.send("/sign-out")
+    assert "Béatrice" not in tablet.get("/queue").text
+
+
+def test_a_screen_that_renews_itself_keeps_no_session_open(tablet: Tablet) -> None:
+    def used() -> bytes | None:
+        return tablet.store(lambda store: store.recall(sessions._SESSIONS))
+
+    tablet.get("/queue")
+    before = used()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sessions, "TOUCH_S", 0.0)
+        tablet.get("/queue/rows")
+        assert used() == before
+        tablet.get("/queue")
+        assert used() != before
 
 
 def test_a_patient_without_a_long_illness_has_no_follow_up_form(tablet: Tablet) -> None:
@@ -779,7 +818,7 @@ def test_while_the_box_is_locked_nobody_is_shown(tablet: Tablet) -> None:
 
     tablet.send("/lock")
     try:
-        for path in ("/patients?name=ingabire", f"/patients/{tablet.her}", f"/follow-up/{tablet.her}"):
+        for path in ("/patients", f"/patients/{tablet.her}", f"/follow-up/{tablet.her}"):
             answer = tablet.client.get(path)
             assert answer.status_code == 423, path
             assert "Béatrice" not in answer.text

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from akazuba.box import open_box
 from akazuba.cli import EXAMPLES
 from akazuba.cli.shared import LANGUAGE
-from akazuba.consult import assess, open_box
+from akazuba.consult import assess
 from akazuba.errors import ArtefactError, InputError
 from akazuba.fixed_texts import fixed_texts
 from akazuba.guidelines.library import open_library

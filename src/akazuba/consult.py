@@ -1,4 +1,4 @@
-"""The story of one consultation, and `open_box`, which opens what it needs.
+"""The story of one consultation.
 
 Urgency is decided by rules before any model runs and no later step changes it. An image that cannot
 be read, or an engine that cannot be opened, costs the image reading and never the assessment.
@@ -8,68 +8,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import msgspec
 
-from akazuba import __version__
-from akazuba.diagnosis import profiles
+from akazuba.box import Box
 from akazuba.diagnosis.differential import rank
-from akazuba.diagnosis.engine import Engine, Reading, open_engine
-from akazuba.diagnosis.evidence import Columns, columns_of, pooled
+from akazuba.diagnosis.engine import Reading
+from akazuba.diagnosis.evidence import pooled
 from akazuba.diagnosis.questions import Question, ask_next
-from akazuba.errors import ArtefactError, CaseError
-from akazuba.guidelines.triage import editions
+from akazuba.errors import CaseError
 from akazuba.imaging import look
 from akazuba.intake.cases import CaseLine
-from akazuba.intake.quality import LIMITS
-from akazuba.knowledge.conditions import open_knowledge, origin
 from akazuba.llm.extract import Nearest
 from akazuba.llm.voice import SILENT, Voice
-from akazuba.plugins.brought import Plugins, refusals
-from akazuba.records import (
-    Assessment,
-    Case,
-    Finding,
-    KnowledgeTable,
-    Provenance,
-)
-from akazuba.settings import Settings
-from akazuba.urgency import Decided, Desk, decide, open_desk, why_unread
+from akazuba.records import Assessment, Case, Finding
+from akazuba.urgency import decide, why_unread
 from akazuba.wording.catalogue import ENGLISH, Catalogue, catalogue
-
-if TYPE_CHECKING:  # a box without plugins loads none of it
-    from akazuba.plugins.reading import ImageReader
 
 QUESTIONS = 3
 """Shown with an assessment; an interview asks one after another."""
-
-
-@dataclass(frozen=True)
-class Box:
-    """What one consultation needs. engine: why there is none, when its files cannot be trusted.
-
-    readers: of plugins, by the kind of image that each reads. refused: (plugin, why) of what plugins bring
-    and the box does not take.
-    """
-
-    desk: Desk
-    columns: Columns
-    software: str
-    engine: Engine | ArtefactError
-    readers: Mapping[str, ImageReader] = field(default_factory=dict)
-    refused: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def plugins(self) -> Plugins:
-        return self.desk.plugins
-
-    def refused_now(self, decided: Decided) -> tuple[str, ...]:
-        """What of the plugins is not in use for a case, as its provenance names it."""
-        return refusals((*self.refused, *self.plugins.refused_now, *decided.refused))
 
 
 @dataclass(frozen=True)
@@ -86,57 +46,6 @@ class Telling:
 
 PLAINLY = Telling(catalogue(ENGLISH), SILENT)
 """In English, by rules."""
-
-
-def open_box(settings: Settings) -> Box:
-    """Opens everything that a consultation needs; slow once (a fraction of a second), then reused.
-
-    Raises ArtefactError when the terminology, the knowledge or a guideline cannot be opened, InputError for a
-    local overlay that cannot be used.
-    """
-    desk = open_desk(settings)
-    knowledge = open_knowledge(desk.plugins.knowledge, desk.terminology.ancestors)
-    columns, refused = columns_of(knowledge.table, desk.terminology.ancestors), knowledge.refused
-    del knowledge  # its rows are not held beside the engine
-    software = f"akazuba {__version__}"
-    engine = _engine(settings, columns.table)
-    readers, unfit = _readers(desk.plugins, engine, columns.table)
-    refused = (*desk.library.refused_of_plugins, *refused, *unfit)
-    return Box(desk, columns, software, engine, readers, refused)
-
-
-def _readers(
-    plugins: Plugins, engine: Engine | ArtefactError, knowledge: KnowledgeTable
-) -> tuple[dict[str, ImageReader], list[tuple[str, str]]]:
-    """The plugins' image readers that may be used, and why the others may not."""
-    own = {*LIMITS, *(engine.kinds if isinstance(engine, Engine) else ())}
-    known = {condition.id for condition in knowledge.conditions}
-    fit: dict[str, ImageReader] = {}
-    unfit: list[tuple[str, str]] = []
-    for name, reader in plugins.readers.items():
-        if name in own:
-            unfit.append(
-                (reader.plugin, f"image kind {name}: expected a kind of its own, found one of the box")
-            )
-        elif unknown := sorted({*reader.kind.conditions} - known):
-            expected = f"conditions of knowledge {knowledge.version}"
-            unfit.append((reader.plugin, f"image kind {name}: expected {expected}, found {unknown[0]}"))
-        else:
-            fit[name] = reader
-    return fit, unfit
-
-
-def _engine(settings: Settings, knowledge: KnowledgeTable) -> Engine | ArtefactError:
-    """The engine is the one step that a consultation can do without: a fault costs it and nothing else."""
-    try:
-        folder = profiles.chosen(settings.engine, settings.home, settings.threads)
-        engine = open_engine(settings.threads, folder)
-    except ArtefactError as error:
-        return error
-    known = {condition.id for condition in knowledge.conditions}
-    if unknown := sorted(engine.conditions - known):
-        return ArtefactError(engine.version, f"conditions of knowledge {knowledge.version}", unknown[0])
-    return engine
 
 
 def assess(box: Box, line: CaseLine, heatmaps: Path | None = None, telling: Telling = PLAINLY) -> Assessment:
@@ -219,21 +128,7 @@ class Consultation:
             ask_next=tuple(question.words for question in questions),
             plan=decided.plan,
             protocols=decided.care.protocols,
-            provenance=Provenance(
-                input_sha256=self._line.input_sha256,
-                models={
-                    **(box.engine.digests if isinstance(box.engine, Engine) else {}),
-                    **box.plugins.digests,
-                },
-                knowledge=f"{origin(box.columns.table)}; {box.desk.terminology.version}",
-                guidelines=(
-                    *editions(),
-                    *box.desk.library.editions(decided.care.protocols),
-                    *box.refused_now(decided),
-                ),
-                software=box.software,
-                not_read=self._line.ignored,
-            ),
+            provenance=box.provenance(self._line, decided),
             timings_ms=clock.laps_ms(),
         )
         return assessment, questions

@@ -9,7 +9,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET
 
-from akazuba.consult import PLAINLY, QUESTIONS, Box, Consultation, Telling
+from akazuba.box import Box
+from akazuba.consult import PLAINLY, QUESTIONS, Consultation, Telling
 from akazuba.diagnosis.questions import Question
 from akazuba.errors import CaseError, InputError
 from akazuba.intake.cases import CaseLine

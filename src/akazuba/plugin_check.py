@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 from msgspec import UNSET
 
-from akazuba.consult import Box, assess, open_box
+from akazuba.box import Box, open_box
+from akazuba.consult import assess
 from akazuba.errors import AkazubaError
 from akazuba.guidelines.care import ORDER
 from akazuba.guidelines.conformance import check as conformance
@@ -151,6 +152,7 @@ def _languages(box: Box) -> Iterator[Part]:
 def _observers(box: Box) -> Iterator[Part]:
     if box.plugins.observers is None:
         return
+    box.plugins.observers.invented = True
     for line in _lines():
         assess(box, line)
     ended = box.plugins.observers.settle(SETTLE_S)

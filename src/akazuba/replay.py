@@ -15,7 +15,8 @@ from tempfile import TemporaryDirectory
 import msgspec
 
 import akazuba
-from akazuba.consult import Box, Consultation, open_box
+from akazuba.box import Box, open_box
+from akazuba.consult import Consultation
 from akazuba.diagnosis.engine import Engine
 from akazuba.errors import AkazubaError, InputError, why_not_opened
 from akazuba.governance.decisions import Versions

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from akazuba.consult import Box, assess
+from akazuba.box import Box
+from akazuba.consult import assess
 from akazuba.diagnosis.profiles import peak_rss_mib
 from akazuba.intake.cases import read_cases
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from akazuba.consult import Box, Consultation
+from akazuba.box import Box
+from akazuba.consult import Consultation
 from akazuba.errors import InputError
 from akazuba.guidelines.describe import answer, summaries
 from akazuba.guidelines.medicines import TIMES_A_DAY

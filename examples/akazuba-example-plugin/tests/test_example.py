@@ -63,7 +63,8 @@ def test_the_register_gets_the_urgency_and_nothing_of_the_patient(
     file = tmp_path / "register.txt"
     monkeypatch.setenv("AKAZUBA_EXAMPLE_REGISTER", str(file))
     assert plugins.observers is not None
-    plugins.observers.see(Assessment("Ada", triage=Triage("red")))
-    plugins.observers.see(Assessment("Bea", error="age: expected …, found …"))
+    plugins.observers.see(Assessment("Ada", triage=Triage("red")), agreed=True)
+    plugins.observers.see(Assessment("Bea", error="age: expected …, found …"), agreed=True)
+    plugins.observers.see(Assessment("Cia", triage=Triage("green")))
     assert plugins.observers.settle(5)
     assert file.read_text() == "red\nfailed\n"

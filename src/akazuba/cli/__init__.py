@@ -55,7 +55,8 @@ from akazuba.cli.words import ask, leading, opened_sources, wording
 from akazuba.errors import InputError, why_not_opened
 
 if TYPE_CHECKING:
-    from akazuba.consult import Box, Telling
+    from akazuba.box import Box
+    from akazuba.consult import Telling
     from akazuba.intake.cases import CaseLine
     from akazuba.llm.extract import Nearest
     from akazuba.records import Assessment
@@ -139,8 +140,8 @@ class _Asked:
 
 def _interview(files: Sequence[str], asked: _Asked, *, led: bool) -> NoReturn:
     """Assesses the one case of one file, asking on, and exits with the code."""
+    from akazuba.box import open_box
     from akazuba.cli.asking import Asker
-    from akazuba.consult import open_box
     from akazuba.intake.cases import read_cases
     from akazuba.interviews import interview, led_interview
     from akazuba.settings import from_environ
@@ -175,7 +176,7 @@ def _interview(files: Sequence[str], asked: _Asked, *, led: bool) -> NoReturn:
 
 def _assess_sources(sources: Sequence[str], asked: _Asked) -> NoReturn:
     """Assesses every case of every source, prints each as soon as it is done, exits with the code."""
-    from akazuba.consult import open_box
+    from akazuba.box import open_box
     from akazuba.settings import from_environ
 
     with errors_shown():
@@ -198,7 +199,7 @@ def _tellings(settings: Settings, asked: _Asked, box: Box) -> tuple[Telling, Tel
     from akazuba.sources import nearest_findings
     from akazuba.wording.catalogue import catalogue
 
-    words = catalogue(asked.lang)
+    words = catalogue(asked.lang, box.plugins.languages)
     if asked.with_model is False:
         return Telling(words, SILENT), Telling(words, SILENT)
     voice = open_voice(settings.llm, settings.llm_mmproj, settings.threads, settings.home)

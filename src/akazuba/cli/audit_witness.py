@@ -1,4 +1,4 @@
-"""`akazuba audit witness` and `audit cosigned`: two boxes vouch for each other, by file, stick or QR."""
+"""`akazuba audit witness` and `audit cosigned`: two boxes vouch for each other, by file, QR or network."""
 
 from __future__ import annotations
 
@@ -12,22 +12,23 @@ import click
 from akazuba.cli.audit_keys import KEYS, WITNESSES, keys_of, untrusted_shown
 from akazuba.cli.shared import errors_shown, show
 from akazuba.cli.store_patients import AS, JSON
-from akazuba.errors import InputError, UntrustedError
+from akazuba.errors import InputError, UntrustedError, why_not_opened
 
 if TYPE_CHECKING:
-    from akazuba.governance.checkpoint import Verifier
+    from akazuba.governance.cosigning_net import Post
     from akazuba.governance.witness import Witness
-    from akazuba.storage.store import Store
 
 CARRIED_MOST_BYTES = 4_000_000
-FILE = "witness.sqlite3"
-"""Of the box's home: how far it has seen which log."""
+PATIENCE_S = 30.0
 
 OUT = click.option("--out", type=click.Path(path_type=Path), help="The file; without it, stdout.")
 
 
 @click.command()
-@click.argument("checkpoint", type=click.Path(path_type=Path))
+@click.argument("checkpoint", required=False, type=click.Path(path_type=Path))
+@click.option("--url", help="Have the box there cosign this box's log, over the network.")
+@click.option("--ca", type=click.Path(path_type=Path), help="The CA whose certificate the box there shows.")
+@WITNESSES
 @KEYS
 @click.option("--qr", is_flag=True, help="As lines for QR codes, which the other box scans.")
 @click.option(
@@ -36,28 +37,57 @@ OUT = click.option("--out", type=click.Path(path_type=Path), help="The file; wit
 @AS
 @OUT
 def witness(
-    checkpoint: Path, keys: tuple[Path, ...], qr: bool, proof: Path | None, who: str | None, out: Path | None
+    checkpoint: Path | None,
+    url: str | None,
+    ca: Path | None,
+    witnesses: tuple[Path, ...],
+    keys: tuple[Path, ...],
+    qr: bool,
+    proof: Path | None,
+    who: str | None,
+    out: Path | None,
 ) -> None:
     """Cosign another box's CHECKPOINT: this box saw it, and it continues what this box saw before.
+
+    With `--key FILE` alone, this box will cosign that log whenever it asks over the network. With `--url` it
+    is this box that asks: it sends its last checkpoint with the proof, and keeps the cosignature of the
+    `--witness`.
 
     CHECKPOINT: what `audit checkpoint --since SIZE` wrote there, plain, as JSON or as lines of QR codes. The
     log's key is needed the first time; it is remembered. Exit code 1 for a log that was rewritten.
 
     Example: akazuba audit witness checkpoint.txt --key other.key.json --out cosigned.txt
+
+    Example: akazuba audit witness --url https://box-two:8443 --ca clinic-ca.pem --witness two.key.json
     """
-    from akazuba.cli.store import acting, opened_store, read_file, written
-    from akazuba.governance.cosigning import carried, known_logs, learn_log, witnessed
+    from akazuba.cli.store import acting, now_s, opened_store, read_file, written
+    from akazuba.governance.cosigning import carried, learn_log, own_witness, witnessed
     from akazuba.governance.witness import as_lines_for_qr
+    from akazuba.settings import from_environ
 
     with errors_shown():
+        if url is not None:
+            if checkpoint is not None or keys:
+                raise InputError("--url", "no CHECKPOINT and no --key beside it", "one")
+            _ask(url, ca, witnesses, who)
+            return
         given = keys_of(keys)
+        if checkpoint is None:
+            if not given:
+                raise InputError("audit witness", "a CHECKPOINT, a --key or a --url", "none")
+            with opened_store() as opened:
+                by = acting(opened, who, "operate")
+                for key in given:
+                    learn_log(opened, by, key)
+            show("\n".join(f"this box cosigns the log {key.name} from now on" for key in given))
+            return
         with untrusted_shown():
             note, path = carried(read_file(checkpoint, "a checkpoint", CARRIED_MOST_BYTES))
         with opened_store() as opened:
             by = acting(opened, who, "operate")
             for key in given:
                 learn_log(opened, by, key)
-            with closing(_witness(opened, known_logs(opened))) as seer, untrusted_shown():
+            with closing(own_witness(from_environ().home, opened, now_s)) as seer, untrusted_shown():
                 try:
                     lines = witnessed(opened, by, seer, note, path)
                 except UntrustedError:
@@ -99,20 +129,60 @@ def cosigned(file: Path, witnesses: tuple[Path, ...], who: str | None, as_json: 
     show(json.dumps(facts) if as_json else one_line(words))
 
 
-def _witness(store: Store, logs: dict[str, list[Verifier]]) -> Witness:
-    """Under the name and keys of this box's own log: `audit key` gives them to whoever shall believe it."""
-    from akazuba.cli.store import now_s
-    from akazuba.governance.audit_anchors import KEYS as KEYS_FILE
-    from akazuba.governance.audit_anchors import origin
-    from akazuba.governance.witness import Witness
-    from akazuba.privacy.keys.store import KeyStore
+def _ask(url: str, ca: Path | None, witnesses: tuple[Path, ...], who: str | None) -> None:
+    from akazuba.cli.store import acting, opened_store
+    from akazuba.governance.cosigning_net import ask_witness
+    from akazuba.report import one_line
     from akazuba.settings import from_environ
 
-    home = from_environ().home
-    with closing(KeyStore(home / KEYS_FILE, now_s)) as kept:
-        identity = kept.identity()
-    known = {name: [key.public for key in keys] for name, keys in logs.items() if name != origin(store)}
-    return Witness(home / FILE, identity, origin(store), now_s, lambda name: known.get(name, []))
+    seers = keys_of(witnesses)
+    if not seers:
+        raise InputError("--witness", "the witness's key file, which came on another way", "none")
+    post = posting(url, ca)
+    with opened_store() as opened:
+        by = acting(opened, who, "operate")
+        with untrusted_shown():
+            stand, names = ask_witness(from_environ().home, opened, by, seers, post)
+    show(one_line(f"{stand.size} entries are cosigned by {', '.join(names)}"))
+
+
+def posting(url: str, ca: Path | None) -> Post:
+    """Sends to the witness of that address; no proxy, no redirect. Raises InputError for an unusable one."""
+    import http.client
+    import ssl
+    from urllib.parse import urlsplit
+
+    from akazuba.governance.cosigning_net import MAX_ANSWER_BYTES, ROUTE
+
+    try:
+        parts = urlsplit(url)
+        host, port, scheme = parts.hostname, parts.port, parts.scheme
+    except ValueError as problem:
+        raise InputError("--url", "https://HOST:PORT", str(problem)) from problem
+    if scheme not in ("http", "https") or not host or parts.query or parts.fragment or parts.username:
+        raise InputError("--url", "https://HOST:PORT", repr(url[:80]))
+    try:
+        context = ssl.create_default_context(cafile=None if ca is None else str(ca))
+    except (OSError, ssl.SSLError) as problem:
+        raise InputError(str(ca), "certificates of a CA (PEM)", why_not_opened(problem)) from problem
+    path = parts.path.rstrip("/") + ROUTE
+
+    def post(body: bytes) -> tuple[int, bytes]:
+        connection = (
+            http.client.HTTPSConnection(host, port, timeout=PATIENCE_S, context=context)
+            if scheme == "https"
+            else http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
+        )
+        with closing(connection):
+            try:
+                connection.request("POST", path, body, {"Content-Type": "text/plain; charset=utf-8"})
+                answer = connection.getresponse()
+                return answer.status, answer.read(MAX_ANSWER_BYTES + 1)
+            except (OSError, http.client.HTTPException) as problem:
+                why = why_not_opened(problem) or type(problem).__name__
+                raise InputError(url, "an answer of the witness", why) from problem
+
+    return post
 
 
 def _tell(seer: Witness, note: str, proof: Path | None) -> None:

@@ -57,7 +57,7 @@ def mcp(http: bool, port: int | None) -> None:
 
 def _tools() -> tuple[tuple[Tool, ...], str]:
     """The tools of this box and the version of its software."""
-    from akazuba.consult import open_box
+    from akazuba.box import open_box
     from akazuba.settings import from_environ
     from akazuba.tools import box_tools
 

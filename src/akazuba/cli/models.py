@@ -49,7 +49,7 @@ def model_benchmark(as_json: bool, runs: int) -> None:
 
     Example: akazuba model benchmark --json
     """
-    from akazuba.consult import open_box
+    from akazuba.box import open_box
     from akazuba.diagnosis.profiles import sizes
     from akazuba.settings import from_environ
     from akazuba.speed import measure

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,11 +19,26 @@ FAILED, UNUSABLE = 1, 2
 """Exit codes besides 0."""
 
 ENGLISH = "en"
+
+
+class _Language(click.Choice):  # type: ignore[type-arg]  # generic from click 8.2 on only
+    """One of the box, or of a plugin where some are on: whether a plugin has it, its catalogue tells."""
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        if value in self.choices or not re.fullmatch("[a-z]{2,3}", value):
+            return str(super().convert(value, param, ctx))
+        from akazuba.settings import from_environ
+
+        with errors_shown():
+            plugins = from_environ().plugins
+        return value if plugins else str(super().convert(value, param, ctx))
+
+
 LANGUAGE = click.option(
     "--lang",
-    type=click.Choice([ENGLISH, "fr", "sw", "rw", "zh"]),
+    type=_Language([ENGLISH, "fr", "sw", "rw", "zh"]),
     default=ENGLISH,
-    help="Language of the answer's fixed texts.",
+    help="Language of the answer's fixed texts; with plugins, theirs too.",
 )
 
 

@@ -224,7 +224,7 @@ def _remarks(kind: Kind, data: bytes, keys: Keys, settings: Settings) -> list[st
 
 
 def _other(files: Mapping[str, str], settings: Settings) -> list[str]:
-    from akazuba.consult import open_box
+    from akazuba.box import open_box
     from akazuba.replay import installed_digests
 
     here = installed_digests(open_box(settings), settings)

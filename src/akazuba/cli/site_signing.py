@@ -62,8 +62,8 @@ def release(draft: Path, model_card: Path, keys: Path | None, who: str | None, o
 
     Example: akazuba site sign release draft.json --model-card MODEL_CARD.md --out 1.0.release.json
     """
+    from akazuba.box import open_box
     from akazuba.cli.store import now_s
-    from akazuba.consult import open_box
     from akazuba.governance.drafts import release_of
     from akazuba.replay import OF_THIS_PLACE, installed_digests
     from akazuba.settings import from_environ

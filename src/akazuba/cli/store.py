@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from akazuba.cli.audit_keys import KEYS
 from akazuba.cli.shared import errors_shown, show
 from akazuba.cli.store_patients import AS, JSON, consent, erase, export, patients, withdraw
 from akazuba.errors import InputError, why_not_opened
@@ -90,12 +91,17 @@ def signed_in(store: Store, who: str) -> str:
     """A user's id, after her PIN; she is told of wrong ones before it."""
     from akazuba.governance.pins import system_moment
     from akazuba.governance.signing_in import tried
+    from akazuba.governance.site_rules import let_in, outside_hours
 
     pin = str(click.prompt(f"PIN of {who}", hide_input=True, err=True))
     right = tried(store, who, pin, TERMINAL, system_moment())
     if right.wrong_before:
         click.echo(f"{right.wrong_before} attempts with a wrong PIN before this one", err=True)
-    return right.user.id
+    user = right.user
+    if why := outside_hours(store, user.role):
+        reason = str(click.prompt(f"{user.name} signs in {why}. Reason", default="", err=True))
+        store.add(*let_in(store, user.id, user.role, TERMINAL, reason))
+    return user.id
 
 
 def passphrase(what: str, variable: str, *, new: bool = False) -> str:
@@ -167,7 +173,8 @@ def init() -> None:
 
     Example: akazuba store init
     """
-    from akazuba.storage.unlocking import refuse_second, set_up
+    from akazuba.storage.tpm import sealed
+    from akazuba.storage.unlocking import device_kept, refuse_second, set_up
 
     with errors_shown():
         home = _home()
@@ -175,12 +182,49 @@ def init() -> None:
         key = set_up(home, passphrase("new passphrase of the store", UNLOCKS, new=True))
         with _opened(home, key) as made:
             size = made.size
+        kept, in_tpm = device_kept(home), sealed(home) is not None
     show(f"store set up in {home}; its log has {size} entry. Keep the passphrase: nobody can restore it.")
+    why = "" if in_tpm else ": no TPM was used (there is none, or no tpm2-tools, or no right to use it)"
+    show(f"this device's secret lies {kept}{why}")
+
+
+@store.command("show")
+@JSON
+def show_store(as_json: bool) -> None:
+    """Show how the box's files are protected. Takes no passphrase and opens nothing.
+
+    Example: akazuba store show
+    """
+    from akazuba.cli.shared import as_text
+    from akazuba.storage.arrived import waiting as pictures
+    from akazuba.storage.backup import RECOVERY_FILE
+    from akazuba.storage.beside import described
+    from akazuba.storage.spool import FILE as SPOOL
+    from akazuba.storage.tpm import sealed
+    from akazuba.storage.unlocking import FILE, KEY_FILE, device_kept
+    from akazuba.waiting.queue import FILE as QUEUE
+
+    with errors_shown():
+        home = _home()
+        facts = {
+            "home": str(home),
+            "store": "set up" if (home / KEY_FILE).exists() else "none: `akazuba store init` makes one",
+            "store_bytes": _size(home / FILE),
+            "device_secret": device_kept(home),
+            "tpm": sealed(home) is not None,
+            "recovery_passphrase": "set" if (home / RECOVERY_FILE).exists() else "none: no copy was made",
+            "queue": described(home / QUEUE),
+            "recorded_while_locked_bytes": _size(home / SPOOL),
+            "pictures_waiting": len(pictures(home)),
+        }
+    show(json.dumps(facts) if as_json else as_text(facts))
 
 
 @store.command("change-passphrase")
 def change() -> None:
     """Change the store's passphrase. Copies of the key file from before still open with the old one.
+
+    Where the spool's public key was exchanged on the disk, this puts the right one back, and the log says so.
 
     Example: akazuba store change-passphrase
     """
@@ -190,10 +234,15 @@ def change() -> None:
     with errors_shown():
         old = passphrase("passphrase of the store", UNLOCKS)
         new = passphrase("new passphrase", NEW, new=True)
-        change_passphrase(_home(), old, new)
+        exchanged = change_passphrase(_home(), old, new)
         with _opened(_home(), _unlocked(new)) as opened:
+            if exchanged:
+                why = {"why": "another public key of the spool stood in the key file"}
+                opened.add(Entry("spool-key-exchanged", "box", json.dumps(why).encode()))
             opened.add(Entry("passphrase-changed", "passphrase", b"{}"))
     show("the passphrase is changed")
+    if exchanged:
+        click.echo("the spool's public key had been exchanged; the right one is back", err=True)
 
 
 @store.command()
@@ -230,21 +279,29 @@ def backup(target: Path, who: str | None, as_json: bool) -> None:
 @click.option(
     "--erased", multiple=True, metavar="PATIENT", help="Erased after the copy was made; any number."
 )
+@KEYS
 @JSON
-def restore(source: Path, erased: tuple[str, ...], as_json: bool) -> None:
+def restore(source: Path, erased: tuple[str, ...], keys: tuple[Path, ...], as_json: bool) -> None:
     """Make the copy in the folder SOURCE this device's store, under a new passphrase.
+
+    The signed checkpoint in the copy has to hold for it, under the log's key that you give, else under those
+    that the copy itself names. A patient whom the copy never knew is refused, for she may be mistyped.
 
     Example: akazuba store restore /media/usb/2026-11-29 --erased p17
     """
+    from akazuba.cli.audit_keys import keys_of
+    from akazuba.governance.cosigning import vouch
     from akazuba.storage.backup import restore as bring_back
     from akazuba.storage.unlocking import refuse_second
 
     with errors_shown():
-        home = _home()
+        known, home = keys_of(keys), _home()
         refuse_second(home)
         recovery = passphrase("recovery passphrase of the copy", RECOVERS)
         new = passphrase("new passphrase of this store", UNLOCKS, new=True)
-        back = bring_back(source, home, recovery, new, erased, now_ms)
+        back = bring_back(
+            source, home, recovery, new, erased, now_ms, vouched=lambda copy, said: vouch(copy, said, known)
+        )
         with opened_store() as opened:
             size = opened.size
     facts = {"copied": back.said.size, "entries": size, "erased": back.erased}
@@ -282,6 +339,10 @@ def salvage(out: Path | None, as_json: bool) -> None:
     }
     words = f"{len(found.entries)} entries, {len(readable)} readable, {len(found.lost)} lost; {found.why}"
     show(json.dumps(facts) if as_json else words)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
 
 
 def _home() -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import closing
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,10 +29,13 @@ def queue() -> None:
 @queue.command("show")
 @click.option("--json", "as_json", is_flag=True)
 def show_queue(as_json: bool) -> None:
-    """Show who waits at this post, in the order in which to see them.
+    """Show who waits at this post, in the order in which to see them. Works while the box is locked.
+
+    On stderr: that the queue's file is not encrypted, and why.
 
     Example: akazuba queue show --json
     """
+    from akazuba.report import one_line
     from akazuba.settings import from_environ
     from akazuba.waiting.queue import FILE, Queue, system_now
 
@@ -40,7 +44,11 @@ def show_queue(as_json: bool) -> None:
         if not path.exists():
             show("[]" if as_json else "nobody waits: the queue was never used here")
             return
-        waiting = Queue(path).waiting()
+        with closing(Queue(path)) as opened:
+            waiting = opened.waiting()
+            encrypted, how = opened.protection
+    if not encrypted:
+        click.echo(one_line(f"the queue's file is plain, not encrypted: {how}"), err=True)
     now = system_now()
     rows: list[dict[str, Any]] = [
         {"case_id": e.case_id, "level": e.level, "state": e.state, "waited_s": _seconds(now.since(e.arrived))}

@@ -11,7 +11,7 @@ from akazuba.cli.shared import LANGUAGE, errors_shown, show
 from akazuba.errors import ModelError
 
 if TYPE_CHECKING:
-    from akazuba.consult import Box
+    from akazuba.box import Box
     from akazuba.guidelines.library import Library
     from akazuba.llm.model import Model
     from akazuba.llm.passages import Passages

@@ -1,4 +1,4 @@
-"""How a checkpoint goes to a witness and comes back, between two boxes that share no network.
+"""How a checkpoint goes to a witness and comes back: by stick, by QR codes, or by `cosigning_net`.
 
 The witness's own log says which logs it knows, what it cosigned and what it refused; the log that was
 cosigned says by whom. A cosigned note is kept beside the plain one.
@@ -7,7 +7,8 @@ cosigned says by whom. A cosigned note is kept beside the plain one.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
@@ -16,7 +17,7 @@ import msgspec
 from msgspec import Meta
 
 from akazuba.errors import ArtefactError, InputError, UntrustedError
-from akazuba.governance.audit_anchors import LogKey, keep_cosigned, kept_notes, log_keys, origin
+from akazuba.governance.audit_anchors import KEYS, LogKey, keep_cosigned, kept_notes, log_keys, origin
 from akazuba.governance.checkpoint import (
     LOG_TYPES,
     MAX_NOTE_BYTES,
@@ -29,9 +30,14 @@ from akazuba.governance.checkpoint import (
 )
 from akazuba.governance.witness import MAX_PROOF, Witness, cosignatures, from_qr_lines
 from akazuba.merkle import HASH_BYTES, Frontier
+from akazuba.privacy.keys.store import KeyStore
+from akazuba.storage.backup import Statement
 from akazuba.storage.store import Entry, Store
 
 KNOWN = "log-known"
+FILE = "witness.sqlite3"
+"""Of the witness's home: how far it has seen which log."""
+
 _HASH = re.compile(f"[0-9a-f]{{{2 * HASH_BYTES}}}")
 
 
@@ -92,6 +98,17 @@ def learn_log(store: Store, by: str, key: Verifier) -> None:
         store.add(Entry(KNOWN, by, msgspec.json.encode(body)))
 
 
+def own_witness(home: Path, store: Store, now_s: Callable[[], int]) -> Witness:
+    """A witness of the logs that this box knows, under the name and keys of its own log: `audit key` gives
+    them to whoever shall believe it. The caller closes it.
+    """
+    with closing(KeyStore(home / KEYS, now_s)) as kept:
+        identity = kept.identity()
+    own = origin(store)
+    known = {name: [key.public for key in keys] for name, keys in known_logs(store).items() if name != own}
+    return Witness(home / FILE, identity, own, now_s, lambda name: known.get(name, []))
+
+
 def witnessed(store: Store, by: str, witness: Witness, note: str, proof: Sequence[bytes]) -> str:
     """The note with the witness's lines. What was cosigned or refused stands in the witness's own log.
 
@@ -106,13 +123,20 @@ def witnessed(store: Store, by: str, witness: Witness, note: str, proof: Sequenc
     except UntrustedError as problem:
         lied = witness.misbehaviour(name) is not None
         kind = "log-lied" if lied else "witness-refused"
-        store.add(Entry(kind, by, msgspec.json.encode(told | {"why": str(problem)[:500]})))
+        _tell(store, kind, by, told | {"why": str(problem)[:500]})
         if seen and not proof and not lied and _size(note) > seen:
             expected = f"a proof from {seen} entries on: `akazuba audit checkpoint --since {seen}`"
             raise InputError("checkpoint", expected, f"none ({problem.found})") from problem
         raise
-    store.add(Entry("witnessed", by, msgspec.json.encode(told)))
+    _tell(store, "witnessed", by, told)
     return note + lines
+
+
+def _tell(store: Store, kind: str, by: str, told: dict[str, str]) -> None:
+    """Once for the same thing in a row: whoever sends a note again and again fills no log."""
+    body, last = msgspec.json.encode(told), store.last(kind)
+    if last is None or last.body != body:
+        store.add(Entry(kind, by, body))
 
 
 def _size(note: str) -> int:
@@ -138,15 +162,12 @@ def take_back(
     own = log_keys(store)
     if {key.public for key in own} & {key.public for key in witnesses}:
         raise InputError("witnesses", "other keys than the log's", "the log's key")
-    stand, _ = opened(note, own)
-    if stand.size > store.size or Frontier.of(stand.size, store.node).root() != stand.root:
-        expected = f"a state of this log, which has {store.size} entries"
-        raise UntrustedError("checkpoint", expected, f"another one of {stand.size}")
+    stand = _state_of(store, note, own)
     held = cosignatures(note, witnesses)
     if not held:
         names = ", ".join(witness.name for witness in witnesses)
         raise UntrustedError("checkpoint", f"a cosignature of {names}", "none")
-    keep_cosigned(home, store, _only(note, [*own, *witnesses]))
+    keep_cosigned(home, store, known_signatures(note, [*own, *witnesses]))
     told = {"size": stand.size, "witnesses": held}
     store.add(Entry("cosigned", by, msgspec.json.encode(told)))
     return stand, sorted(held)
@@ -163,8 +184,30 @@ def _with_note(home: Path, lines: str, witnesses: Sequence[Verifier]) -> str:
     raise UntrustedError("cosignature", "one of a checkpoint that is kept here", "none that holds")
 
 
-def _only(note: str, known: Sequence[Verifier]) -> str:
-    """Without signatures of strangers, which would fill the file."""
+def vouch(store: Store, said: Statement, keys: Sequence[Verifier] = ()) -> None:
+    """The signed checkpoint that a copy came with has to hold for it. store: the copy.
+
+    keys: the log's, from elsewhere; without them those that the copy names. Raises UntrustedError when it
+    does not hold, and with keys for a copy without one.
+    """
+    if not said.note:
+        if keys:
+            raise UntrustedError("backup", f"a checkpoint signed by {keys[0].name}", "none")
+        return
+    _state_of(store, said.note, keys or log_keys(store))
+
+
+def _state_of(store: Store, note: str, keys: Sequence[Verifier]) -> Checkpoint:
+    """The checkpoint of a note, which the log signed and which the store holds. Raises UntrustedError."""
+    stand, _ = opened(note, keys)
+    if stand.size > store.size or Frontier.of(stand.size, store.node).root() != stand.root:
+        expected = f"a state of this log, which has {store.size} entries"
+        raise UntrustedError("checkpoint", expected, f"another one of {stand.size}")
+    return stand
+
+
+def known_signatures(note: str, known: Sequence[Verifier]) -> str:
+    """The note without signatures of strangers, which would fill the file."""
     text, _, lines = note.rpartition("\n\n")
     keys = [key for verifier in known for types in (LOG_TYPES, WITNESS_TYPES) for key in verifier.keys(types)]
     ids = {(key.name, key.id) for key in keys}

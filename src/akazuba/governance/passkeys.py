@@ -47,13 +47,23 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class Host:
-    """Where the page is served: a name of the clinic's network, and the port if it is not 443."""
+    """Where the page is served: a name of the clinic's network, and the port if it is not 443. secure: by
+    HTTPS; without it browsers have passkeys at `localhost` only.
+
+    >>> [Host("post7.clinic").origin, Host("localhost", 8080, secure=False).origin]
+    ['https://post7.clinic', 'http://localhost:8080']
+    """
 
     name: str
     port: int = 443
+    secure: bool = True
 
     def __post_init__(self) -> None:
         """Raises InputError for what no passkey can be bound to."""
+        if self.name == "localhost" and 0 < self.port < 65_536:
+            return
+        if not self.secure:
+            raise InputError("host", "a name that is served by HTTPS", f"http://{self.name}:{self.port}")
         numeric = True
         try:
             ipaddress.ip_address(self.name)
@@ -66,7 +76,8 @@ class Host:
 
     @property
     def origin(self) -> str:
-        return f"https://{self.name}" + (f":{self.port}" if self.port != 443 else "")
+        scheme, usual = ("https", 443) if self.secure else ("http", 80)
+        return f"{scheme}://{self.name}" + (f":{self.port}" if self.port != usual else "")
 
 
 class Added(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -100,6 +111,15 @@ class Passkey:
 def passkeys_of(store: Store, user: User) -> list[Passkey]:
     """Those that count, the oldest first. Raises ArtefactError."""
     return [one for one in _all(store) if one.user == user.id and one.index > user.changed]
+
+
+def offered(store: Store, host: Host) -> bool:
+    """Whether anybody can sign in there by passkey. Raises ArtefactError."""
+    added, people = _all(store), users(store)
+    return any(
+        one.host == host.name and people[one.user].usable and one.index > people[one.user].changed
+        for one in added
+    )
 
 
 def begin_registration(
@@ -148,15 +168,17 @@ def begin_registration(
     return options_to_json(options)
 
 
-def register(store: Store, host: Host, answer: str | bytes, tablet: str, now: Moment) -> Passkey:
-    """Takes in what `create` answered. Raises InputError without an open challenge on that tablet,
-    UntrustedError for an answer that does not hold.
+def register(store: Store, host: Host, who: str, answer: str | bytes, tablet: str, now: Moment) -> Passkey:
+    """Takes in what `create` answered. Raises InputError without an open challenge of that user on that
+    tablet, UntrustedError for an answer that does not hold.
     """
     from webauthn import verify_registration_response
     from webauthn.helpers.structs import AttestationFormat
 
     asked = asked_on(store, "register", tablet, now)
-    user = user_of(users(store), asked.user)
+    user = user_of(users(store), who)
+    if user.id != asked.user:
+        raise InputError("passkey", f"a challenge of {user.id}", "another user's")
     if user.changed != asked.as_of:
         raise InputError("user", "one who was not changed meanwhile", user.id)
     given = _read(answer)
@@ -322,9 +344,13 @@ def _handle(host: Host, user: str) -> bytes:
 # --- the library -----------------------------------------------------------------------------------------
 
 
+def installed() -> bool:
+    return find_spec("webauthn") is not None
+
+
 def _installed() -> None:
     """Raises InputError without the extra."""
-    if find_spec("webauthn") is None:
+    if not installed():
         raise InputError("passkeys", "the extra `passkeys`", "none: pip install 'akazuba[passkeys]'")
 
 

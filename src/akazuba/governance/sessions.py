@@ -2,7 +2,8 @@
 
 A token is 32 random bytes, of which the store keeps the hash. A session belongs to one tablet and to the boot
 in which it began. It ends when it is not used, after a shift, when another user signs in on that tablet, and
-as soon as an entry about its user is newer than itself. Starts, ends and refusals are logged.
+as soon as an entry about its user is newer than itself. Outside the hours that the site's configuration gives
+her role, a user signs in with a written reason. Starts, ends and refusals are logged.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from akazuba.errors import ArtefactError, InputError, encodable
 from akazuba.governance.pins import Moment, system_moment
 from akazuba.governance.roles import BEHIND_GLASS, LIMITS, Action, Verdict, verdict
 from akazuba.governance.signing_in import Tried, known_tablet, tried
+from akazuba.governance.site_rules import let_in, verdict_here, written_reason
 from akazuba.governance.users import User, acting, refused, user_of, users
 from akazuba.storage.store import Entry, Store
 
@@ -30,7 +32,6 @@ TOUCH_S = 15.0
 """How exactly the last use is written down: a session may count as unused by so much too early."""
 
 GLASS_S = 30 * 60.0
-REASON_LEAST, REASON_MOST = 10, 2000
 _SESSIONS = "sessions"
 
 
@@ -82,12 +83,19 @@ class Door:
     now: Callable[[], Moment] = system_moment
     random: Callable[[int], bytes] = os.urandom
 
-    def start(self, who: str, pin: str, tablet: str) -> Started:
-        """Signs in by PIN, and ends whatever session was open on that tablet. Raises InputError."""
-        return self.started(tried(self.store, who, pin, tablet, self.now()), tablet)
+    def start(self, who: str, pin: str, tablet: str, reason: str = "") -> Started:
+        """Signs in by PIN, and ends whatever session was open on that tablet. Raises InputError.
 
-    def started(self, right: Tried, tablet: str) -> Started:
-        """For whoever has just signed in: by PIN (`signing_in.tried`) or passkey (`passkeys.signed_in`)."""
+        reason: to be given outside her hours (`site_rules.outside_hours`).
+        """
+        return self.started(tried(self.store, who, pin, tablet, self.now()), tablet, reason)
+
+    def started(self, right: Tried, tablet: str, reason: str = "") -> Started:
+        """For whoever has just signed in: by PIN (`signing_in.tried`) or passkey (`passkeys.signed_in`).
+
+        Raises InputError, after it is logged, outside her hours without a reason; the PIN counted as right.
+        """
+        off_shift = let_in(self.store, right.user.id, right.user.role, tablet, reason, right.wrong_before)
         now, token = self.now(), self.random(TOKEN_BYTES)
         made = _made(right.user, token, tablet, now)
         sessions = self._open()
@@ -95,11 +103,14 @@ class Door:
         kept = [*(session for session in sessions if session.name not in whys), made]
         ended = [_ended(session, whys[session.name]) for session in sessions if session.name in whys]
         told = msgspec.json.encode({"session": made.name, "tablet": tablet, "role": right.user.role})
-        self._write(kept, [*ended, Entry("session-started", right.user.id, told)])
+        self._write(kept, [*ended, *off_shift, Entry("session-started", right.user.id, told)])
         return Started(token.hex(), made, right.wrong_before)
 
-    def session(self, token: str, tablet: str) -> tuple[Session, User]:
-        """The open session of a token. Raises InputError; one that is shown by another tablet ends."""
+    def session(self, token: str, tablet: str, *, use: bool = True) -> tuple[Session, User]:
+        """The open session of a token. use: False for a screen that renews itself and keeps none open.
+
+        Raises InputError; one that is shown by another tablet ends.
+        """
         known_tablet(tablet)
         sessions, people, now = self._open(), users(self.store), self.now()
         hash_ = hashlib.sha256(_bytes(token)).digest()
@@ -113,7 +124,7 @@ class Door:
         if why:
             self._end([session], why)
             raise InputError("session", f"one that is open on {tablet}: sign in", why)
-        if now.since(session.used) >= TOUCH_S:
+        if use and now.since(session.used) >= TOUCH_S:
             session = msgspec.structs.replace(session, used=now)
             self._write([session if it.name == session.name else it for it in sessions])
         return session, people[session.user]
@@ -124,7 +135,7 @@ class Door:
         Raises InputError, after it is logged, when the user may not.
         """
         session, user = self.session(token, tablet)
-        judged = verdict(user.role, action)
+        judged = verdict_here(self.store, user.role, action)
         if not judged.allowed:
             judged = _through_glass(session, action, patient, self.now()) or judged
         if not judged.allowed:
@@ -133,20 +144,21 @@ class Door:
         return Granted(user, session, judged)
 
     def break_glass(self, token: str, tablet: str, action: Action, patient: str, reason: str) -> Granted:
-        """A right that the role lacks, for one patient. Raises InputError, after it is logged, where no glass
-        is; for a reason that says nothing; for an unknown or erased patient.
+        """A right that the role lacks, or that the configuration took from it, for one patient.
+
+        Raises InputError, after it is logged, where no glass is; for a reason that says nothing; for an
+        unknown or erased patient.
         """
         session, user = self.session(token, tablet)
-        if verdict(user.role, action).allowed:
-            raise InputError("glass", "a right that the role lacks", verdict(user.role, action).why)
-        if not verdict(user.role, "break-glass").allowed or action not in BEHIND_GLASS[user.role]:
+        judged, taken = verdict_here(self.store, user.role, action), verdict(user.role, action).allowed
+        if judged.allowed:
+            raise InputError("glass", "a right that the role lacks", judged.why)
+        behind = action in BEHIND_GLASS[user.role] or taken
+        if not verdict(user.role, "break-glass").allowed or not behind:
             why = f"no glass for the role {user.role} before: {action}"
             refused(self.store, user.id, "break-glass", why, patient, tablet)
             raise InputError("right", f"one that is behind glass for the role {user.role}", why)
-        said = encodable(reason.strip())
-        if sum(map(str.isalnum, said)) < REASON_LEAST or len(said) > REASON_MOST:
-            expected = f"{REASON_LEAST} letters or more, {REASON_MOST} characters at most"
-            raise InputError("reason", expected, repr(said[:40]))
+        said = written_reason(reason, "reason")
         patient = self.store.person(encodable(patient)).id
         glass = Glass(action, patient, self.now(), self.store.size)
         broken = msgspec.structs.replace(session, glass=(*session.glass, glass))
@@ -155,9 +167,9 @@ class Door:
             [broken if it.name == session.name else it for it in self._open()],
             [Entry("break-glass", user.id, msgspec.json.encode(told), patient)],
         )
-        judged = _through_glass(broken, action, patient, self.now())
-        assert judged is not None  # noqa: S101 - it was broken just now
-        return Granted(user, broken, judged)
+        through = _through_glass(broken, action, patient, self.now())
+        assert through is not None  # noqa: S101 - it was broken just now
+        return Granted(user, broken, through)
 
     def end(self, token: str, tablet: str) -> None:
         """Signs out."""

@@ -17,7 +17,8 @@ import msgspec
 from akazuba.errors import ArtefactError, InputError, encodable
 from akazuba.governance.attempts import attempts_of
 from akazuba.governance.pins import KEPT, Attempts, Kept, check_new, is_locked, kept
-from akazuba.governance.roles import INDISPENSABLE, LIMITS, Action, Role, verdict
+from akazuba.governance.roles import INDISPENSABLE, LIMITS, Action, Role
+from akazuba.governance.site_rules import verdict_here
 from akazuba.storage.store import Entry, Recorded, Store, searchable
 
 PASSPHRASE = "passphrase"  # noqa: S105 - a name in the log
@@ -106,9 +107,9 @@ def id_of(name: str) -> str:
 
 
 def acting(store: Store, by: str, action: Action) -> User:
-    """The user, when the role allows it; else it is logged and InputError is raised."""
+    """The user, when the role allows it here; else it is logged and InputError is raised."""
     user = users(store).get(by)
-    judged = verdict(user.role, action) if user is not None else None
+    judged = verdict_here(store, user.role, action) if user is not None else None
     if user is None or judged is None or user.disabled or not judged.allowed:
         why = "disabled" if user and user.disabled else judged.why if judged else "no user"
         refused(store, by, action, why)

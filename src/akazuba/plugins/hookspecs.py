@@ -55,8 +55,8 @@ def sensors() -> Sequence[Sensor]:  # type: ignore[empty-body]
 
 @hookspec
 def hooks() -> Sequence[Observer]:  # type: ignore[empty-body]
-    """Functions that see every finished assessment, after it was answered. They hold patients' data: consent
-    to pass them on is for the deployer to see to.
+    """Functions that see finished assessments, after they were recorded on the page: those of patients whose
+    consent to `export` is in the log, and no others.
     """
 
 

@@ -102,4 +102,7 @@ class SensorReading:
 
 
 Observer = Callable[[Assessment], object]
-"""Gets a copy of each finished assessment after it was answered, is given 5 s; what it returns is dropped."""
+"""Gets a copy of an assessment recorded on the page, where the patient's consent to `export` is in the log.
+
+It is given 5 s; what it returns is dropped.
+"""

@@ -27,7 +27,7 @@ from msgspec import Meta
 from akazuba.durable import sync_folder, write_durably
 from akazuba.errors import ArtefactError, InputError, why_not_opened
 from akazuba.merkle import Frontier
-from akazuba.storage.store import Entry, Random, Store
+from akazuba.storage.store import Entry, Random, Store, patient_erased
 from akazuba.storage.unlocking import FILE, Cost, StoreKey, long_enough, refuse_second, stretched, wrap
 
 RECOVERY_FILE = "recovery.key.json"
@@ -48,7 +48,9 @@ class RecoveryFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a copy holds. root: 32 bytes. note: the log's signed checkpoint of that size, "" for none."""
+    """What a copy holds. root: 32 bytes. note: a signed checkpoint of the log, of that size or before, "" for
+    none.
+    """
 
     size: int
     root: bytes
@@ -88,8 +90,8 @@ def backup(
 ) -> Statement:
     """Makes the folder `target` with the copy in it; it counts when it was read once from end to end.
 
-    note: the signed checkpoint of a size and a root. Raises InputError when the target exists or the home has
-    no recovery key (`set_recovery`), ArtefactError when the disk refuses.
+    note: a signed checkpoint, of a size and a root or before. Raises InputError when the target exists or the
+    home has no recovery key (`set_recovery`), ArtefactError when the disk refuses.
     """
     if target.exists():
         raise InputError("backup", "a folder that does not exist yet", str(target))
@@ -123,11 +125,14 @@ def restore(
     now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     random: Random = os.urandom,
     cost: Cost | None = None,
+    vouched: Callable[[Store, Statement], None] = lambda _store, _said: None,
 ) -> Restored:
     """Makes a copy this device's store, under a new passphrase and this device's secret.
 
-    erase: patients whom a later log says were erased. Raises InputError when the home has a store already or
-    for a wrong passphrase, ArtefactError for a copy that is not what it says.
+    erase: patients whom a later log says were erased. vouched: raises when the statement's note does not hold
+    for the copy (`cosigning.vouch`: the log's signatures are governance's to know). Raises InputError when
+    the home has a store already, for a wrong passphrase and for a patient whom the copy never knew,
+    ArtefactError for a copy that is not what it says. Nothing is made then.
     """
     refuse_second(home)
     long_enough(new_passphrase)
@@ -139,6 +144,7 @@ def restore(
             shutil.copyfile(source / FILE, draft / FILE)
             with closing(Store(draft, key, now_ms, random)) as store:
                 said = checked(store)
+                vouched(store, said)
                 gone = _erased(store, erase)
                 store.add(Entry("restored", "box", msgspec.json.encode(said)))
             with (draft / FILE).open("rb") as file:
@@ -178,15 +184,21 @@ def checked(store: Store) -> Statement:
 
 
 def _erased(store: Store, patients: Iterable[str]) -> list[str]:
-    gone = []
-    for patient in patients:
+    """Those whom the copy still knew. One whom it never knew may be a mistyped one who stays readable."""
+    wanted = list(dict.fromkeys(patients))
+    known, before = list[str](), {patient_erased(entry) for entry in store.entries(kind="erasure")}
+    strangers = list[str]()
+    for patient in wanted:
         try:
-            store.person(patient)
+            known.append(store.person(patient).id)
         except InputError:
-            continue  # the copy never knew her, or knows of the erasure
+            strangers += [] if patient in before else [patient]
+    if strangers:
+        expected = "patients whom the copy knows (leave out who came after it was made)"
+        raise InputError("patients to erase", expected, ", ".join(strangers))
+    for patient in known:
         store.erase(patient, "box", "erased after this copy was made")
-        gone.append(patient)
-    return gone
+    return known
 
 
 def _recovered(source: Path, passphrase: str) -> StoreKey:

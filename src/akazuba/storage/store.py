@@ -125,6 +125,10 @@ class Store:
         """The same store, opened once more and to read only: for another thread, and closed by it."""
         return Store(self._path.parent, self.key, self._now_ms, self._random, read_only=True)
 
+    def now_ms(self) -> int:
+        """By the clock whose times the entries bear: milliseconds since 1970."""
+        return self._now_ms()
+
     def _release(self) -> None:
         if self._lock:
             self._lock.close()
@@ -249,6 +253,14 @@ class Store:
         keys: dict[str, bytes | None] = {}
         for row in self._rows(query, tuple(value for _, value in used)):
             yield self._opened_entry(row[:5], row[5], keys)
+
+    def last(self, kind: str) -> Recorded | None:
+        """The newest entry of a kind."""
+        query = (
+            "SELECT idx, at_ms, kind, by, patient, stored FROM entry WHERE kind = ? ORDER BY idx DESC LIMIT 1"
+        )
+        row = self._row(query, (kind,))
+        return self._opened_entry(row[:5], row[5], {}) if row else None
 
     def entry(self, index: int) -> Recorded:
         if not 0 <= index < self.size:

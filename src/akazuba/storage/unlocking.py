@@ -19,7 +19,10 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.ciphers.modes import CTR
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
@@ -72,6 +75,12 @@ class StoreKey:
         seeds = self.derived("spool", 96)
         return MLKEM768PrivateKey.from_seed_bytes(seeds[:64]), X25519PrivateKey.from_private_bytes(seeds[64:])
 
+    @property
+    def spool_public(self) -> bytes:
+        """1184 bytes of ML-KEM-768, then 32 of X25519."""
+        kem, dh = self.spool
+        return kem.public_key().public_bytes_raw() + dh.public_key().public_bytes_raw()
+
 
 def set_up(home: Path, passphrase: str, random: Random = os.urandom, cost: Cost | None = None) -> StoreKey:
     """Makes the key of a new store. Raises InputError when there is one or the passphrase is too short."""
@@ -90,21 +99,52 @@ def refuse_second(home: Path) -> None:
 
 
 def unlocked(home: Path, passphrase: str) -> StoreKey:
-    """Raises InputError for a wrong passphrase or another device, ArtefactError for a broken key file."""
+    """Raises InputError for a wrong passphrase or another device, ArtefactError for a broken key file and for
+    one whose public key of the spool was exchanged: what was recorded meanwhile went to somebody else.
+    """
+    key, exchanged = _unwrapped(home, passphrase)
+    if exchanged:
+        expected = "this store's public key of the spool"
+        found = (
+            "another one, under the right passphrase: it was exchanged on the disk, and what was recorded "
+            "while locked since then was sealed to it; `akazuba store change-passphrase` puts the right one "
+            "back"
+        )
+        raise ArtefactError(str(home / KEY_FILE), expected, found)
+    return key
+
+
+def change_passphrase(home: Path, old: str, new: str, random: Random = os.urandom) -> bool:
+    """The same key under a new passphrase. The old one opens nothing but an old copy of the key file.
+
+    Returns whether the spool's public key had been exchanged on the disk; the right one stands there now.
+    """
+    key, exchanged = _unwrapped(home, old)
+    long_enough(new)
+    wrap(home, key, new, random, key_file(home).cost)
+    return exchanged
+
+
+def _unwrapped(home: Path, passphrase: str) -> tuple[StoreKey, bool]:
+    """The key, and whether another public key of the spool stands in the file than the key's own.
+
+    That one is bound to the wrapped key, so with another the tag does not hold. AES-GCM without its tag is
+    AES-CTR from block 2 (NIST SP 800-38D, 7.1): what comes out counts only once the tag holds with the public
+    key that belongs to it.
+    """
     file = key_file(home)
+    kek = _kek(home, passphrase, file)
     try:
-        kek = _kek(home, passphrase, file)
-        return StoreKey(AESGCM(kek).decrypt(file.nonce, file.wrapped, _bound(file)))
+        return StoreKey(AESGCM(kek).decrypt(file.nonce, file.wrapped, _bound(file))), False
+    except InvalidTag:
+        counter = CTR(file.nonce + (2).to_bytes(4, "big"))
+        likely = StoreKey(Cipher(AES256(kek), counter).decryptor().update(file.wrapped[:32]))
+    own = msgspec.structs.replace(file, spool=likely.spool_public)
+    try:
+        return StoreKey(AESGCM(kek).decrypt(file.nonce, file.wrapped, _bound(own))), True
     except InvalidTag as problem:
         expected = "the passphrase of this store, on the device that made it"
         raise InputError("passphrase", expected, "another one") from problem
-
-
-def change_passphrase(home: Path, old: str, new: str, random: Random = os.urandom) -> None:
-    """The same key under a new passphrase. The old one opens nothing but an old copy of the key file."""
-    key = unlocked(home, old)
-    long_enough(new)
-    wrap(home, key, new, random, key_file(home).cost)
 
 
 def key_file(home: Path) -> KeyFile:
@@ -122,9 +162,7 @@ def wrap(home: Path, key: StoreKey, passphrase: str, random: Random, cost: Cost)
 
     Raises ArtefactError when the disk refuses; what stood there before then still opens the store.
     """
-    kem, dh = key.spool
-    public = kem.public_key().public_bytes_raw() + dh.public_key().public_bytes_raw()
-    file = KeyFile(1, random(16), cost, random(12), bytes(48), public)
+    file = KeyFile(1, random(16), cost, random(12), bytes(48), key.spool_public)
     try:
         _make_device_secret(home, random)
         wrapped = AESGCM(_kek(home, passphrase, file)).encrypt(file.nonce, key.secret, _bound(file))
@@ -145,13 +183,37 @@ def stretched(passphrase: str, salt: bytes, cost: Cost) -> bytes:
     return argon.derive(passphrase.encode("utf-8", "surrogatepass"))
 
 
+def device_key(home: Path, what: str, length: int = 32) -> bytes | None:
+    """A key that this device's secret alone gives, without a passphrase; None where no secret was made.
+
+    Raises ArtefactError where the secret cannot be had.
+    """
+    if not has_device_secret(home):
+        return None
+    return HKDF(SHA256(), length, None, b"akazuba device v1 " + what.encode()).derive(_device_secret(home))
+
+
+def has_device_secret(home: Path) -> bool:
+    """Raises ArtefactError for a broken file of the TPM's."""
+    return (home / DEVICE_FILE).exists() or tpm.sealed(home) is not None
+
+
+def device_kept(home: Path) -> str:
+    """Where this device's secret lies, in words. Raises ArtefactError for a broken file of the TPM's."""
+    if tpm.sealed(home) is not None:
+        return "in this device's TPM"
+    if (home / DEVICE_FILE).exists():
+        return f"in the file {DEVICE_FILE}, which goes with the disk"
+    return "nowhere: none was made"
+
+
 def _kek(home: Path, passphrase: str, file: KeyFile) -> bytes:
     together = _device_secret(home) + stretched(passphrase, file.salt, file.cost)
     return HKDF(SHA256(), 32, file.salt, b"akazuba store key v1").derive(together)
 
 
 def _make_device_secret(home: Path, random: Random) -> None:
-    if (home / DEVICE_FILE).exists() or tpm.sealed(home) is not None:
+    if has_device_secret(home):
         return
     if (device := tpm.present()) is not None:
         tpm.seal(device, home, random(DEVICE_BYTES), random)

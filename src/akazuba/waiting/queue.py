@@ -1,25 +1,26 @@
 """The emergency queue: arrival, triage, acknowledged, seen; alarms at once, louder after 2 and 4 minutes.
 
-Every transition is on the disk before the call returns (SQLite, WAL, synchronous=FULL), with the
-wall clock and a monotonic clock that counts on while the box sleeps. Times between transitions are those of
-the monotonic clock within one boot, of the wall clock across a restart. A patient who is not assessed stands
-before everybody who is known to be less than red.
+It works while the store is locked, so its file stands beside it, under a key of the device
+(`storage.beside`). Every transition is on the disk before the call returns (SQLCipher, WAL, synchronous=FULL),
+with the wall clock and a monotonic clock that counts on while the box sleeps. Times between transitions are
+those of the monotonic clock within one boot, of the wall clock across a restart. A patient who is not assessed
+stands before everybody who is known to be less than red.
 """
 
 from __future__ import annotations
 
 import math
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, cast, get_args
+from typing import Literal, get_args
 
 from akazuba.boot import since_boot
-from akazuba.errors import ArtefactError, InputError, OutOfTimeError
+from akazuba.errors import InputError
 from akazuba.records import Level
+from akazuba.storage.beside import Beside
 
 FILE = "queue.sqlite"
 """In the box's home."""
@@ -32,8 +33,7 @@ ALARM_AFTER_S = (0.0, 120.0, 240.0)
 TRIAGE_WITHIN_S = 300.0
 """A patient who is not assessed within this time raises an alarm too (our choice)."""
 
-BUSY_S = 10.0
-"""How long one process waits for another that is writing."""
+WHAT = "the queue's file"
 
 FIRST: tuple[Level, ...] = ("red", "unassessed", "yellow", "green")
 
@@ -102,19 +102,24 @@ class Queue:
     """The queue of one post, in one file that several processes may use; a restart goes on where it stood."""
 
     def __init__(self, path: Path | str, now: Callable[[], Now] = system_now) -> None:
-        """path: the file, or ":memory:". Raises ArtefactError when it is no queue's file."""
+        """path: the file in the box's home, or ":memory:". Raises ArtefactError when it is no queue's file of
+        this device, OutOfTimeError when another process keeps it.
+        """
         self._now = now
-        self._path = str(path)
         self._waiting: dict[str, Waiting] = {}
         self._read_to = 0
+        self._file = Beside(path, WHAT)
         try:
-            self._file = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S)
-            self._file.execute("PRAGMA journal_mode=WAL")
-            self._file.execute("PRAGMA synchronous=FULL")
-            self._file.execute(_SCHEMA)
+            self._file.rows(_SCHEMA)
             self._catch_up()
-        except sqlite3.Error as problem:
-            raise ArtefactError(str(path), "the queue's file", str(problem)) from problem
+        except BaseException:
+            self._file.close()
+            raise
+
+    @property
+    def protection(self) -> tuple[bool, str]:
+        """Whether the file is encrypted, and in words where its key lies, or why it is not."""
+        return self._file.encrypted, self._file.how
 
     def close(self) -> None:
         self._file.close()
@@ -181,7 +186,7 @@ class Queue:
 
     def history(self, case_id: str) -> list[tuple[str, str, str, Now]]:
         """Every transition of a patient: kind, level, by whom, when."""
-        rows = self._file.execute(
+        rows = self._file.rows(
             "SELECT kind, level, by, wall_s, monotonic_s, boot FROM transition WHERE case_id = ? ORDER BY id",
             (case_id,),
         )
@@ -199,37 +204,34 @@ class Queue:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Alone with the file, and up to date with what other processes wrote."""
+        known = self._read_to
         try:
-            self._file.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as problem:
-            raise OutOfTimeError(
-                self._path, f"the queue's file within {BUSY_S:g} s", str(problem)
-            ) from problem
-        try:
-            self._catch_up()
-            yield
+            with self._file.writing():
+                self._catch_up()
+                known = self._read_to
+                yield
         except BaseException:
-            self._file.execute("ROLLBACK")
+            if self._read_to != known:  # what the file did not take did not happen
+                self._waiting, self._read_to = {}, 0
             raise
-        self._file.execute("COMMIT")
 
     def _catch_up(self) -> None:
-        rows = self._file.execute(
+        rows = self._file.rows(
             "SELECT id, case_id, kind, level, wall_s, monotonic_s, boot"
             " FROM transition WHERE id > ? ORDER BY id",
             (self._read_to,),
         )
-        for row in rows.fetchall():
+        for row in rows:
             self._apply(row[0], row[1], row[2], row[3], Now(*row[4:]))
 
     def _record(self, case_id: str, kind: str, level: Level, by: str = "", why: str = "") -> Waiting:
         now = self._now()
-        cursor = self._file.execute(
+        id_ = self._file.insert(
             "INSERT INTO transition (case_id, kind, level, by, why, wall_s, monotonic_s, boot)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (case_id, kind, level, by, why, now.wall_s, now.monotonic_s, now.boot),
         )
-        return self._apply(cast("int", cursor.lastrowid), case_id, kind, level, now)
+        return self._apply(id_, case_id, kind, level, now)
 
     def _apply(self, id_: int, case_id: str, kind: str, level: Level, now: Now) -> Waiting:
         self._read_to = id_

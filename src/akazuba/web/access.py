@@ -78,7 +78,7 @@ def visitor(request: Request) -> Visitor:
 
 def _language(request: Request) -> str:
     """Of the cookie, else the first that the browser asks for and the box has."""
-    known = languages()
+    known = languages(post_of(request).plugins.languages)
     wanted = [request.cookies.get(LANGUAGE, "")]
     wanted += [
         part.split(";")[0].split("-")[0].strip()
@@ -107,14 +107,14 @@ async def demand(request: Request, action: Action, patient: str = "") -> Granted
     return await _asked(request, work)
 
 
-async def signed_in(request: Request) -> tuple[Session, User] | None:
-    """Who is signed in on this tablet, if anybody is and the box is unlocked."""
+async def signed_in(request: Request, *, use: bool = True) -> tuple[Session, User] | None:
+    """Who is signed in on this tablet, if anybody is and the box is unlocked. use: as of `Door.session`."""
     who = visitor(request)
     if not who.token or post_of(request).state != "open":
         return None
 
     def work(kept: Records) -> tuple[Session, User]:
-        return kept.entrance().session(who.token, who.tablet)
+        return kept.entrance().session(who.token, who.tablet, use=use)
 
     try:
         return await _asked(request, work)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from akazuba.consult import Box
+from akazuba.box import Box
 from akazuba.errors import InputError
 from akazuba.guidelines.inputs import Input
 from akazuba.guidelines.library import Library

@@ -91,6 +91,7 @@ async def consent_page(request: Request) -> Response:
         purposes=purposes,
         told=told,
         shown_in=language,
+        instead=wanted in languages(access.post_of(request).plugins.languages) and wanted not in known,
         known=known,
         tomorrow=(day_of(now_ms()) + datetime.timedelta(days=1)).isoformat(),
     )

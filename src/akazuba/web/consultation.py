@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import date
 from typing import get_args
 
@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from akazuba.consult import Box
+from akazuba.box import Box
 from akazuba.errors import InputError
 from akazuba.governance.audit_reads import record_reads
 from akazuba.governance.course import record_acknowledged
@@ -47,6 +47,7 @@ from akazuba.web.consulting import (
     stored_assessment,
     wait_for,
 )
+from akazuba.web.handing_on import hand_on
 from akazuba.web.pages import fragment, page
 from akazuba.web.post import Post, Records, now_ms
 from akazuba.web.shown import digest_of
@@ -55,6 +56,7 @@ from akazuba.web.vitals import BODY, VITALS
 KINDS = ("chest-xray", "skin-photo")
 MOST_PICTURES = 4
 PICTURE_BYTES = 12 * 1024 * 1024
+_TITLES = {each.name: each.title for each in VITALS}
 
 
 def routes() -> list[BaseRoute]:
@@ -62,6 +64,7 @@ def routes() -> list[BaseRoute]:
         Route("/consultation", form),
         Route("/consultation/arrive", arrive, methods=["POST"]),
         Route("/consultation/assess", assess, methods=["POST"]),
+        Route("/consultation/sensor/{name}", sensed, methods=["POST"]),
         Route("/consultation/{index:int}", kept_page),
         Route("/consultation/{index:int}/words", words, methods=["POST"]),
         Route("/consultation/{index:int}/decide", decided, methods=["POST"]),
@@ -72,8 +75,15 @@ def routes() -> list[BaseRoute]:
 
 async def form(request: Request) -> Response:
     """The same for everybody, so that it opens without the box too: what is typed stays on the tablet."""
-    told = access.post_of(request).told
-    return await page(request, "consultation.html", told=told, vitals=(*BODY, *VITALS), kinds=KINDS)
+    post = access.post_of(request)
+    return await page(
+        request,
+        "consultation.html",
+        told=post.told,
+        vitals=(*BODY, *VITALS),
+        kinds=dict.fromkeys(KINDS, "") | {kind: reader.plugin for kind, reader in post.readers.items()},
+        sensors=[(reader.sensor, _TITLES[reader.sensor.vital]) for reader in post.plugins.sensors],
+    )
 
 
 async def arrive(request: Request) -> Response:
@@ -87,6 +97,13 @@ async def arrive(request: Request) -> Response:
 
     await access.post_of(request).records(work)
     return Response(status_code=204)
+
+
+async def sensed(request: Request) -> Response:
+    """What a plugin's sensor reads now, for a field of the form: the nurse sees it and may change it."""
+    await access.posted(request)
+    reading = await access.post_of(request).sensed(request.path_params["name"])
+    return JSONResponse({"field": f"vitals.{reading.vital}", **asdict(reading)})
 
 
 async def assess(request: Request) -> Response:
@@ -109,7 +126,14 @@ async def assess(request: Request) -> Response:
 
     def work(records: Records) -> Kept | None:
         wait_for(records, found.case, found.assessment, date.today())  # noqa: DTZ011 - the day at the post
-        return keep(records, found, person, by, known=session is not None) if wanted else None
+        if not wanted:
+            return None
+        before = records.store.size if records.store else 0
+        kept = keep(records, found, person, by, known=session is not None)
+        observers = post.plugins.observers
+        if records.store and observers and kept.assessment is not None and kept.assessment >= before:
+            hand_on(records.store, observers, found.assessment, person.id, kept.assessment, now_ms())
+        return kept
 
     try:
         kept = await post.records(work)
@@ -174,6 +198,7 @@ async def _came(given: FormData) -> Came:
         if not isinstance(part, UploadFile) or not part.filename:
             raise InputError("picture", "a file with a name", "none")
         data = await part.read(PICTURE_BYTES + 1)
+        await part.close()
         if len(data) > PICTURE_BYTES:
             raise InputError(
                 part.filename[:80], f"a picture of at most {PICTURE_BYTES} bytes", "a larger one"

@@ -16,7 +16,8 @@ from datetime import date
 import msgspec
 from msgspec import UNSET
 
-from akazuba.consult import PLAINLY, Box, Consultation
+from akazuba.box import Box
+from akazuba.consult import PLAINLY, Consultation
 from akazuba.diagnosis.engine import Reading
 from akazuba.diagnosis.questions import Question
 from akazuba.errors import CaseError, InputError, encodable

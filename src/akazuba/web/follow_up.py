@@ -20,7 +20,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from akazuba.consult import Box
+from akazuba.box import Box
 from akazuba.errors import InputError, encodable
 from akazuba.governance.decisions import Decided, Standing, state_of
 from akazuba.records import Action, Case

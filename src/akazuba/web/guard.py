@@ -45,7 +45,7 @@ BODY_LIMITS = (
 )
 """Bytes of a body, by the first prefix of the path that fits."""
 
-KEYS_TRIED = ("/sign-in", "/unlock", "/token")
+KEYS_TRIED = ("/sign-in", "/unlock", "/token", "/me/passkeys")
 """Where a secret can be guessed: few wrong tries a minute from an address, besides each user's count."""
 
 UNSAFE = frozenset(("POST", "PUT", "PATCH", "DELETE"))

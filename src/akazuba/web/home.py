@@ -65,7 +65,7 @@ async def state(request: Request) -> Response:
         "alarms": len(alarms),
         "loudest": max((w.alarms for w in alarms), default=0),
         "version": __version__,
-        "shell": shell_version(),
+        "shell": shell_version(tuple(post.plugins.digests.values())),
         "clock": {"ms": int(now.timestamp() * 1000), "offset_min": int(offset.total_seconds() // 60)},
     }
     response = JSONResponse(known)
@@ -74,18 +74,23 @@ async def state(request: Request) -> Response:
 
 
 @cache
-def shell_version() -> str:
-    """Of what a tablet keeps to open the page without the box: another one is fetched anew."""
+def shell_version(plugins: tuple[str, ...] = ()) -> str:
+    """Of what a tablet keeps to open the page without the box: another one is fetched anew.
+
+    plugins: digests of those that are on, whose languages, sensors and kinds of image the page lists.
+    """
     folder = Path(__file__).parent
     files = sorted((*folder.glob("static/*"), *folder.glob("templates/*")))
-    return sha256(b"".join(sha256(file.read_bytes()).digest() for file in files)).hexdigest()[:12]
+    parts = [sha256(file.read_bytes()).digest() for file in files]
+    return sha256(b"".join((*parts, *map(str.encode, plugins)))).hexdigest()[:12]
 
 
 async def language(request: Request) -> Response:
     form = await access.posted(request)
     wanted, back = access.field(form, "language", 8), access.field(form, "back", 500)
-    if wanted not in languages():
-        raise InputError("language", "one of " + ", ".join(languages()), repr(wanted))
+    known = languages(access.post_of(request).plugins.languages)
+    if wanted not in known:
+        raise InputError("language", "one of " + ", ".join(known), repr(wanted))
     response = RedirectResponse(back if own_path(back) else "/", 303)
     access.set_cookie(request, response, access.LANGUAGE, wanted, access.YEAR_S)
     return response

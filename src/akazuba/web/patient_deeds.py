@@ -239,8 +239,15 @@ def _shown(path: str, value: object, case: Case) -> str:
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-NONE = ("none", "no", "-", "aucun", "aucune", "hakuna", "nta", "ntabyo", "无", "没有")
-"""What is typed for an empty list, in the page's languages."""
+SEPARATORS = r"[,;，；、\n]"
+NONE = (
+    *("none", "no", "-", "0"),
+    *("aucun", "aucune", "non"),
+    *("hakuna", "hapana"),
+    *("nta", "ntabyo", "ntabwo", "oya"),
+    *("无", "没有"),
+)
+"""What is typed for an empty list, in the page's languages; `sending.js` takes the same."""
 
 
 def value_of(field: str, text: str) -> object:
@@ -255,7 +262,8 @@ def value_of(field: str, text: str) -> object:
     if not text:
         return [] if field == "conditions" else None
     if field in LISTS:
-        words = [] if text.casefold() in NONE else [p.strip() for p in text.split(",")]
+        nothing = text.casefold().removesuffix(".") in NONE
+        words = [] if nothing else [part.strip() for part in re.split(SEPARATORS, text)]
         return medicines_of(words) if field == "medications" else [word for word in words if word]
     if field in ("patient.sex", "vitals.consciousness", "date"):
         return text

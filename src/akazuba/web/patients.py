@@ -10,7 +10,6 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from akazuba.errors import InputError
 from akazuba.governance.audit_reads import Reading, record_reads, record_search, searches_of, who_read
 from akazuba.governance.consent import PURPOSES, Allowed, may
 from akazuba.governance.decisions import Decided, Told, box_keys, outcomes_of, state_of
@@ -33,6 +32,7 @@ from akazuba.web.patient_view import (
 from akazuba.web.post import Records, now_ms
 
 MOST_FOUND = 20
+MOST_NAME = 200
 SEEN_KINDS = ("patient", "case", "correction", "basis", "assessment", "outcome")
 """What a history is made of; pictures are opened one by one."""
 
@@ -45,8 +45,8 @@ UNNAMED = "unregistered "
 
 def routes() -> list[BaseRoute]:
     return [
-        Route("/patients", search_page),
-        Route("/patients/find", find),
+        Route("/patients", search_page, methods=["GET", "POST"]),
+        Route("/patients/find", find, methods=["POST"]),
         Route("/patients/{id}", history_page),
         Route("/patients/{id}/card", card_of),
     ]
@@ -56,26 +56,20 @@ def routes() -> list[BaseRoute]:
 
 
 async def search_page(request: Request) -> Response:
-    name = _asked(request)
+    name = await _asked(request) if request.method == "POST" else ""
     people = await _found(request, name)
     return await page(request, "patients.html", asked=name, people=people, most=MOST_FOUND)
 
 
 async def find(request: Request) -> Response:
     """What the search page and a consultation ask for while a name is typed."""
-    name = _asked(request)
+    name = await _asked(request)
     return fragment(request, "patients_found.html", asked=name, people=await _found(request, name))
 
 
-def _asked(request: Request) -> str:
-    """Raises InputError."""
-    name = request.query_params.get("name", "").strip()
-    if len(name) > MOST_NAME:
-        raise InputError("name", f"at most {MOST_NAME} characters", str(len(name)))
-    return name
-
-
-MOST_NAME = 200
+async def _asked(request: Request) -> str:
+    """In the body: an address stays in the history of a tablet that many share. Raises InputError."""
+    return access.field(await access.posted(request), "name", MOST_NAME).strip()
 
 
 async def _found(request: Request, name: str) -> list[Person]:

@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from queue import PriorityQueue
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import msgspec
 
-from akazuba.consult import Box, open_box
-from akazuba.errors import LockedError
+from akazuba.box import Box, open_box
+from akazuba.errors import InputError, LockedError
 from akazuba.governance.audit_anchors import EVERY, KEYS, WITHIN_S, keep
 from akazuba.governance.decisions import UNKNOWN, Versions
 from akazuba.governance.locked import take_in
@@ -30,6 +30,7 @@ from akazuba.governance.sessions import Door
 from akazuba.knowledge.conditions import open_knowledge
 from akazuba.llm.extract import Nearest
 from akazuba.llm.voice import open_voice
+from akazuba.plugins.brought import Plugins
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.store import KeyStore
 from akazuba.records import Assessment, Finding, Narrative
@@ -41,10 +42,15 @@ from akazuba.storage.store import Store
 from akazuba.storage.unlocking import KEY_FILE, unlocked
 from akazuba.waiting.queue import FILE as QUEUE
 from akazuba.waiting.queue import Queue
+from akazuba.web import pages
 from akazuba.web.looked import Looked
 from akazuba.web.shown import Shown
 from akazuba.web.signs import Told, red_signs
 from akazuba.wording.catalogue import catalogue
+
+if TYPE_CHECKING:  # a box without plugins loads none of it
+    from akazuba.plugins.parts import SensorReading
+    from akazuba.plugins.reading import ImageReader
 
 State = Literal["none", "locked", "open"]
 CHECKPOINT_S = 60.0
@@ -110,6 +116,9 @@ class Records:
     now stands on.
     """
 
+    named: set[tuple[str, str]]
+    """Sessions and the patients whose names the queue has shown in them, as the log knows."""
+
     def __init__(self, home: Path, while_locked: Versions = UNKNOWN) -> None:
         home.mkdir(parents=True, exist_ok=True)
         self.home = home
@@ -117,6 +126,7 @@ class Records:
         self.store: Store | None = None
         self.door: Door | None = None
         self.spool: Spool | None = None
+        self.named = set()
         self.versions = self._while_locked = while_locked
         if self.has_store:
             self.spool = Spool(home)
@@ -163,6 +173,7 @@ class Records:
         """The day is over: nothing can be read any more; helping goes on."""
         store, self.store, self.door = self.store, None, None
         self.versions = self._while_locked
+        self.named.clear()
         if store:
             try:
                 keep(self.home, store, now_s)
@@ -198,6 +209,7 @@ class Post:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._engine, self._records, self._words = Lane("engine"), Lane("records"), Lane("words")
+        self._sensors: Lane | None = None
         try:
             self._box = self._engine.now(lambda: open_box(settings))
             self._digests = self._engine.now(lambda: installed_digests(self._box, settings))
@@ -208,6 +220,8 @@ class Post:
         except BaseException:
             self._close_lanes()
             raise
+        self._sensors = Lane("sensors") if self.plugins.sensors else None
+        pages.bring(self.plugins.languages)
         self._voice = open_voice(settings.llm, settings.llm_mmproj, settings.threads, settings.home)
         self._nearest: Nearest | None = None
         self.shown: Shown[Any] = Shown()
@@ -236,6 +250,25 @@ class Post:
         return await self.records(work)
 
     @property
+    def plugins(self) -> Plugins:
+        return self._box.plugins
+
+    @property
+    def readers(self) -> Mapping[str, ImageReader]:
+        """Of the kinds of image that plugins bring, by the kind."""
+        return self._box.readers
+
+    async def sensed(self, name: str) -> SensorReading:
+        """One reading of a plugin's sensor, by its name; one after another, in a lane of their own.
+
+        Raises InputError for a sensor that is none, ArtefactError for no possible value, OutOfTimeError.
+        """
+        known = {reader.sensor.name: reader for reader in self.plugins.sensors}
+        if self._sensors is None or name not in known:
+            raise InputError("sensor", "one of " + (", ".join(known) or "no sensor"), repr(name[:60]))
+        return await self._sensors(known[name].take)
+
+    @property
     def digests(self) -> Mapping[str, str]:
         """Of what is installed, as `installed_digests` gives them."""
         return self._digests
@@ -247,14 +280,15 @@ class Post:
             self._close_lanes()
 
     def _close_lanes(self) -> None:
-        for lane in (self._records, self._engine, self._words):
-            lane.close()
+        for lane in (self._records, self._engine, self._words, self._sensors):
+            if lane:
+                lane.close()
 
     async def worded(self, assessment: Assessment, note: str, language: str) -> Worded:
         """By the language model, where there is one; it works in its own process and its own lane."""
 
         def work() -> Worded:
-            words = catalogue(language)
+            words = catalogue(language, self.plugins.languages)
             narrative = self._voice.tell(assessment, words)
             if narrative and (remark := self._voice.remark(assessment, words)):
                 narrative = msgspec.structs.replace(narrative, second_reader=remark)

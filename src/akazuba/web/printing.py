@@ -20,7 +20,7 @@ from akazuba.records import Case
 from akazuba.storage.store import Person
 from akazuba.web import access
 from akazuba.web.assessment_view import View
-from akazuba.web.pages import document_words, page
+from akazuba.web.pages import document_words, page, reviewed
 from akazuba.web.patient_deeds import view_of
 from akazuba.web.patient_view import age_of, day_of, known_of, measured
 from akazuba.web.patients import asked_patient, read_of
@@ -53,7 +53,8 @@ async def print_page(request: Request) -> Response:
     granted = await access.demand(request, "see-patients", patient)
     asked = request.query_params
     kind, paper = _one(asked.get("kind", "letter"), KINDS), _one(asked.get("paper", "a4"), PAPERS)
-    language = _one(asked.get("lang", access.visitor(request).language), languages())
+    known_languages = languages(access.post_of(request).plugins.languages)
+    language = _one(asked.get("lang", access.visitor(request).language), known_languages)
 
     def work(kept: Records) -> Printed:
         read = read_of(kept, granted, patient, f"{kind} of assessment {index} printed")
@@ -79,7 +80,8 @@ async def print_page(request: Request) -> Response:
         kinds=KINDS,
         papers=PAPERS,
         printed_in=language,
-        known_languages=languages(),
+        known_languages=known_languages,
+        her_reviewed=reviewed(language)[:1],
         day=day,
         age=age_of(case),
         numbers=_numbers(case),

@@ -9,8 +9,11 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from akazuba.errors import InputError
+from akazuba.governance.audit_reads import record_search
 from akazuba.governance.course import record_acknowledged
-from akazuba.governance.users import NOBODY
+from akazuba.governance.roles import verdict
+from akazuba.governance.sessions import Session
+from akazuba.governance.users import NOBODY, User
 from akazuba.page import LEVELS
 from akazuba.waiting.queue import Waiting, system_now
 from akazuba.web import access
@@ -24,13 +27,16 @@ DEEDS = ("acknowledge", "seen", "left")
 
 @dataclass(frozen=True)
 class Line:
-    """One who waits. minutes: since she came. assessment: its index, where it was recorded."""
+    """One who waits. minutes: since she came. assessment: its index, where it was recorded.
+    name: for who may see patients, else "".
+    """
 
     entry: Waiting
     title: str
     icon: str
     minutes: int
     assessment: int | None
+    name: str
 
 
 def routes() -> list[BaseRoute]:
@@ -42,26 +48,49 @@ def routes() -> list[BaseRoute]:
 
 
 async def queue_page(request: Request) -> Response:
-    return await page(request, "queue.html", lines=await access.post_of(request).records(_lines))
+    return await page(request, "queue.html", lines=await _shown(request))
 
 
 async def rows(request: Request) -> Response:
-    """What the queue's page asks for again and again."""
-    return fragment(request, "queue_rows.html", lines=await access.post_of(request).records(_lines))
+    """What the queue's page asks for again and again, whether or not anybody is there."""
+    return fragment(request, "queue_rows.html", lines=await _shown(request, use=False))
 
 
-def _lines(kept: Records) -> list[Line]:
-    now = system_now()
+async def _shown(request: Request, *, use: bool = True) -> list[Line]:
+    session = await access.signed_in(request, use=use)
+    return await access.post_of(request).records(lambda kept: _lines(kept, session))
+
+
+def _lines(kept: Records, session: tuple[Session, User] | None) -> list[Line]:
+    now, waiting, store = system_now(), kept.queue.waiting(), kept.store
+    newest = {entry.case_id: newest_of(store, entry.case_id) if store else None for entry in waiting}
+    names = _names(kept, session, [index for index in newest.values() if index is not None])
     return [
         Line(
             entry,
             LEVELS[entry.level][0],
             ICONS[entry.level],
             int(min(now.since(entry.arrived), 86_400 * 30) // 60),
-            newest_of(kept.store, entry.case_id) if kept.store else None,
+            newest[entry.case_id],
+            names.get(newest[entry.case_id], ""),
         )
-        for entry in kept.queue.waiting()
+        for entry in waiting
     ]
+
+
+def _names(kept: Records, session: tuple[Session, User] | None, indices: list[int]) -> dict[int | None, str]:
+    """By the assessment's index. That they are shown is in the log, once a session for each patient."""
+    if kept.store is None or session is None or not verdict(session[1].role, "see-patients").allowed:
+        return {}
+    (opened, user), store = session, kept.store
+    entries = {index: store.entry(index) for index in indices}
+    patients = {index: entry.patient for index, entry in entries.items() if entry.body is not None}
+    names = {patient: store.person(patient).name for patient in patients.values() if patient}
+    fresh = sorted(patient for patient in names if (opened.name, patient) not in kept.named)
+    if fresh:
+        record_search(store, fresh, user.id, "names in the queue", len(fresh))
+        kept.named.update((opened.name, patient) for patient in fresh)
+    return {index: names[patient] for index, patient in patients.items() if patient}
 
 
 async def answer(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""Unlocking the box, signing in by PIN, changing over on a shared tablet, breaking glass, locking up."""
+"""Unlocking the box, signing in by PIN or passkey, changing over on a tablet, breaking glass, locking up."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from akazuba.errors import InputError
+from akazuba.governance.passkeys import MOST_BYTES, offered
 from akazuba.governance.roles import BEHIND_GLASS, known_action
 from akazuba.governance.sessions import Granted, Started
 from akazuba.governance.users import users
-from akazuba.web import access
+from akazuba.web import access, passkeys
 from akazuba.web.home import own_path
 from akazuba.web.pages import page
 from akazuba.web.post import Records
@@ -58,26 +59,38 @@ async def lock(request: Request) -> Response:
 
 
 async def sign_in_page(request: Request, error: str = "", status: int = 200) -> Response:
-    """Names are shown only while the box is unlocked, of users who may sign in."""
+    """Names are shown only while the box is unlocked, of users who may sign in; who has a passkey is not."""
+    host = passkeys.host_of(request)
 
-    def work(kept: Records) -> list[tuple[str, str]]:
+    def work(kept: Records) -> tuple[list[tuple[str, str]], bool]:
         if kept.store is None:
-            return []
-        return [(user.id, user.name) for user in users(kept.store).values() if user.usable]
+            return [], False
+        people = [(user.id, user.name) for user in users(kept.store).values() if user.usable]
+        return people, host is not None and offered(kept.store, host)
 
-    people = await access.post_of(request).records(work)
+    people, passkey = await access.post_of(request).records(work)
     back = request.query_params.get("next", "/")
     return await page(
-        request, "sign_in.html", status, error=error, people=people, back=back if own_path(back) else "/"
+        request,
+        "sign_in.html",
+        status,
+        error=error,
+        people=people,
+        passkey=passkey,
+        back=back if own_path(back) else "/",
     )
 
 
 async def sign_in(request: Request) -> Response:
+    """By PIN, or by what a passkey answered to `/sign-in/passkey`."""
     form = await access.posted(request)
     who, pin = access.field(form, "user", 80), access.field(form, "pin", 40)
+    answer = access.field(form, "answer", MOST_BYTES)
     back, visitor = access.field(form, "next", 500) or "/", access.visitor(request)
 
     def work(kept: Records) -> Started:
+        if answer and not pin:
+            return passkeys.started(kept, passkeys.needed(request), answer, visitor.tablet)
         return kept.entrance().start(who, pin, visitor.tablet)
 
     try:

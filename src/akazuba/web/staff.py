@@ -146,7 +146,7 @@ def typed_twice(form: FormData) -> str:
 
 
 async def me_page(request: Request, error: str = "", status: int = 200) -> Response:
-    session, user = await _herself(request)
+    session, user = await herself(request)
     who = access.visitor(request)
     now = system_moment()
 
@@ -170,7 +170,7 @@ async def me_page(request: Request, error: str = "", status: int = 200) -> Respo
 async def own_pin(request: Request) -> Response:
     """The old PIN first: a tablet left lying changes nobody's. All her sessions end."""
     form = await access.posted(request)
-    _, user = await _herself(request)
+    _, user = await herself(request)
     who = access.visitor(request)
     current = access.field(form, "current", 40)
 
@@ -187,13 +187,14 @@ async def own_pin(request: Request) -> Response:
 async def end_own(request: Request) -> Response:
     """All her sessions, this one too."""
     await access.posted(request)
-    await _herself(request)
+    await herself(request)
     who = access.visitor(request)
     await access.post_of(request).records(lambda kept: kept.entrance().end_all(who.token, who.tablet))
     return _signed_out()
 
 
-async def _herself(request: Request) -> tuple[Session, User]:
+async def herself(request: Request) -> tuple[Session, User]:
+    """Who is signed in on this tablet. Raises SignInNeededError, LockedError."""
     session = await access.signed_in(request)
     if session is None:
         await access.post_of(request).records(lambda kept: kept.opened())

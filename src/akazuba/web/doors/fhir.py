@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from akazuba import __version__
-from akazuba.consult import Box
+from akazuba.box import Box
 from akazuba.errors import AkazubaError, InputError, LockedError, OutOfTimeError
 from akazuba.fhir.advice import UNREVIEWED, Review
 from akazuba.fhir.capability import SEARCHES, statement

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from akazuba.consult import Box, assess
+from akazuba.box import Box
+from akazuba.consult import assess
 from akazuba.errors import CaseError
 from akazuba.fhir import case_from_bundle
 from akazuba.fhir.advice import OPEN, Review, advice, issues

@@ -14,7 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from akazuba.consult import Box, assess
+from akazuba.box import Box
+from akazuba.consult import assess
 from akazuba.errors import ArtefactError, CaseError, InputError
 from akazuba.fhir.shapes import text
 from akazuba.governance.programs import HOOKS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -45,11 +45,9 @@ TOP = Parameter(
 ID = Parameter("id", "path", {"type": "string", "minLength": 1}, "the guideline's id")
 
 
-def operations() -> tuple[Operation, ...]:
-    """What is served, and described by the same table."""
-    lang = Parameter(
-        "lang", "query", {"type": "string", "enum": list(languages())}, "language of fixed texts"
-    )
+def operations(codes: Sequence[str] = tuple(languages())) -> tuple[Operation, ...]:
+    """What is served, and described by the same table. codes: of the box's languages."""
+    lang = Parameter("lang", "query", {"type": "string", "enum": list(codes)}, "language of fixed texts")
     return (
         Operation(
             "assess",
@@ -135,7 +133,8 @@ def routes() -> list[BaseRoute]:
 
 
 async def _described(request: Request) -> Response:
-    return JSONResponse(document(operations(), __version__, audiences(request)[0]))
+    codes = tuple(languages(request.app.state.post.plugins.languages))
+    return JSONResponse(document(operations(codes), __version__, audiences(request)[0]))
 
 
 async def _serve(operation: Operation, request: Request) -> Response:

@@ -13,7 +13,8 @@ from typing import Any, TypedDict, TypeVar
 import msgspec
 from starlette.requests import Request
 
-from akazuba.consult import Box, Telling, assess
+from akazuba.box import Box
+from akazuba.consult import Telling, assess
 from akazuba.errors import CaseError, InputError
 from akazuba.governance.audit_reads import record_reads
 from akazuba.guidelines.describe import answer, summaries
@@ -208,7 +209,7 @@ async def info(request: Request, _: bytes) -> object:
             "api": "1",
             "knowledge": box.columns.table.version,
             "terminology": box.desk.terminology.version,
-            "languages": list(languages()),
+            "languages": list(languages(box.plugins.languages)),
             "review": "not reviewed by a clinician",
             "refused": list(box.desk.library.refused),
             "records": records,
@@ -289,15 +290,16 @@ def _said_in(request: Request) -> Callable[[], AbstractContextManager[Catalogue]
     kept, what was said of a patient is not. Raises RestError.
     """
     code, state = _once(request, "lang", ENGLISH), request.app.state
-    if code not in languages():
-        raise RestError(422, "lang", f"one of {', '.join(languages())}", repr(code)[:40])
+    brought = state.post.plugins.languages
+    if code not in (known := languages(brought)):
+        raise RestError(422, "lang", f"one of {', '.join(known)}", repr(code)[:40])
     if not hasattr(state, "rest_words"):
         state.rest_words = {}
     tables: dict[str, Catalogue] = state.rest_words
 
     @contextmanager
     def opened() -> Iterator[Catalogue]:
-        words = tables.setdefault(code, tables.get(code) or catalogue(code))
+        words = tables.setdefault(code, tables.get(code) or catalogue(code, brought))
         try:
             yield words
         finally:

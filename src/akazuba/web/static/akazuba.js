@@ -27,6 +27,13 @@ const box = {
     return sent;
   },
 
+  // Patients of a name, which never stands in an address.
+  find(name, again = false) {
+    const form = new FormData();
+    form.set("name", name);
+    return this.post("/patients/find", form, again);
+  },
+
   // A part of a page, or null when there is none to be had. again: signs in for it where that is needed.
   async get(path, again = false) {
     const sent = await fetch(path, { headers: SOFT, credentials: "same-origin" }).catch(() => null);

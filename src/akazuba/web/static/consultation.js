@@ -33,6 +33,7 @@ function write() {
   bands();
   woman();
   listPictures();
+  listSensed();
 }
 
 // Kept on the tablet as long as it holds something that the box has not recorded.
@@ -176,6 +177,42 @@ function inRange(field) {
   field.setAttribute("aria-invalid", wrong);
 }
 
+// What a plugin's sensor reads goes into its field, where the nurse sees it and may change it.
+async function readSensor(button) {
+  const place = document.getElementById("sensors").dataset, failed = document.getElementById("not-sensed"), words = button.textContent;
+  failed.hidden = true;
+  button.disabled = true;
+  button.textContent = place.reading;
+  try {
+    const sent = await box.post(`/consultation/sensor/${encodeURIComponent(button.dataset.sensor)}`, new FormData());
+    const { field, sensor, unit, value, simulated } = await sent.json();
+    form.elements[field].value = value;
+    inRange(form.elements[field]);
+    draft.sensed = { ...draft.sensed, [field]: { sensor, unit, value, simulated } };
+    await save();
+  } catch (problem) {
+    failed.hidden = false;
+    failed.textContent = `${place.none} ${problem.status ? problem.message : spoken.offline}`;
+  } finally {
+    button.disabled = false;
+    button.textContent = words;
+    listSensed();
+  }
+}
+
+// Beside what was read, as long as it was not changed: from which sensor.
+function listSensed() {
+  const list = document.getElementById("sensed");
+  if (!list) return;
+  const place = document.getElementById("sensors").dataset;
+  const there = Object.entries(draft.sensed || {}).filter(([name, { value }]) => form.elements[name]?.value === String(value));
+  list.replaceChildren(...there.map(([name, { sensor, unit, value, simulated }]) => {
+    const row = document.createElement("li"), title = form.elements[name].closest("label").firstChild.textContent.trim();
+    row.textContent = `${title}: ${[value, unit, sensor].reduce((text, part) => text.replace("{}", () => part), place.read)}${simulated ? ` (${place.simulated})` : ""}`;
+    return row;
+  }));
+}
+
 function listPictures() {
   const list = document.getElementById("picture-list");
   list.replaceChildren(...draft.pictures.map((each) => {
@@ -222,7 +259,7 @@ async function knownPatient(id) {
 async function lookUp() {
   const place = document.getElementById("known"), name = form.elements["person.name"].value.trim();
   if (draft.known || name.length < 3 || !box.user || !box.online) { place.hidden = true; return; }
-  const found = await box.get(`/patients/find?name=${encodeURIComponent(name)}`);
+  const found = await box.find(name).catch(() => null);
   if (!found) return;
   const read = new DOMParser().parseFromString(await found.text(), "text/html");
   place.replaceChildren(...read.body.childNodes);
@@ -242,6 +279,7 @@ form.addEventListener("keydown", (event) => {
 form.addEventListener("input", (event) => {
   const { name } = event.target;
   inRange(event.target);
+  listSensed();
   if (name === "age") delete event.target.dataset.reckoned;
   clearTimeout(typing);
   typing = setTimeout(save, 150);
@@ -271,6 +309,7 @@ for (const button of document.querySelectorAll("[data-assess]")) {
     assess();
   });
 }
+for (const button of document.querySelectorAll("[data-sensor]")) button.addEventListener("click", () => readSensor(button));
 document.getElementById("wait").addEventListener("click", async () => {
   await save();
   const sent = new FormData();
@@ -283,8 +322,9 @@ document.getElementById("arrived").addEventListener("click", (event) => {
   if (!taken) return;
   event.preventDefault();
   event.stopPropagation();
-  taken.closest("section").remove();
-  fromMachine(taken.dataset.arrived, taken.dataset.kind);
+  const card = taken.closest(".card"), chosen = card.querySelector("select[name=kind]");
+  card.remove();
+  fromMachine(taken.dataset.arrived, chosen ? chosen.value : taken.dataset.kind);
 });
 document.getElementById("known").addEventListener("click", (event) => {
   const chosen = event.target.closest("[data-patient]");

@@ -13,10 +13,8 @@
   async function find() {
     const name = form.elements.name.value.trim(), mine = ++turn;
     if ([...name].length < LEAST) { place.replaceChildren(); return; }
-    const sent = await fetch(`/patients/find?name=${encodeURIComponent(name)}`, { headers: { Accept: "text/html", "X-Fragment": "1" }, credentials: "same-origin" }).catch(() => null);
+    const sent = await box.find(name, true).catch(() => null);
     if (!sent || mine !== turn) return;
-    if (sent.status === 401 && (await signIn())) { find(); return; }
-    if (!sent.ok) return;
     const read = new DOMParser().parseFromString(await sent.text(), "text/html");
     if (mine === turn) place.replaceChildren(...read.body.childNodes);
   }

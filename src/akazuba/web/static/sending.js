@@ -2,7 +2,7 @@
 // however often it is sent, because the box knows it by its id and its content.
 "use strict";
 
-const listed = (text) => (!text || !text.trim() ? null : /^(none|no|0|aucun|aucune|non|hakuna|hapana|nta|ntabwo|oya|无|没有)\.?$/i.test(text.trim()) ? [] : text.split(/[,;，；、\n]/).map((part) => part.trim()).filter(Boolean));
+const listed = (text) => (!text || !text.trim() ? null : /^(none|no|-|0|aucun|aucune|non|hakuna|hapana|nta|ntabyo|ntabwo|oya|无|没有)\.?$/i.test(text.trim()) ? [] : text.split(/[,;，；、\n]/).map((part) => part.trim()).filter(Boolean));
 
 function caseOf({ id, date, fields, signs, findings, tests, answers, pictures }) {
   const made = { id, patient: {}, vitals: {}, findings: [], tests: [], images: [] };

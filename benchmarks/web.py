@@ -21,7 +21,6 @@ import asyncio
 import json
 import os
 import platform
-import sqlite3
 import sys
 import tempfile
 import time
@@ -41,8 +40,9 @@ import web_browser
 import web_person as person
 import web_tablets as tablets
 
+from akazuba.storage.beside import Beside
 from akazuba.training.measure import bootstrap
-from akazuba.waiting.queue import ALARM_AFTER_S
+from akazuba.waiting.queue import ALARM_AFTER_S, WHAT
 from akazuba.waiting.queue import FILE as QUEUE
 
 RESULTS = Path(__file__).parent / "results" / "web.json"
@@ -174,8 +174,8 @@ def mean(values: Sequence[float]) -> dict[str, float]:
 def alarms(queue: Path) -> dict[str, Any]:
     """What the queue's file says of red patients: each alarm that was due, and when it was raised."""
     query = "SELECT case_id, kind, level, monotonic_s FROM transition ORDER BY id"
-    with closing(sqlite3.connect(f"file:{queue}?mode=ro", uri=True)) as file:
-        return lateness(file.execute(query).fetchall(), now_s=time.clock_gettime(time.CLOCK_BOOTTIME))
+    with closing(Beside(queue, WHAT)) as file:
+        return lateness(file.rows(query), now_s=time.clock_gettime(time.CLOCK_BOOTTIME))
 
 
 def lateness(rows: Sequence[tuple[str, str, str, float]], now_s: float) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def refusal(value: object) -> CaseError:
         ({"patient": {"height_cm": 1.65}}, "patient.height_cm", "20 to 260 cm", "that would be 165 cm"),
         ({"patient": {"weight_kg": 0}}, "patient.weight_kg", "0.3 to 400 kg", "0"),
         ({"patient": None}, "patient", "an object", "null"),
-        ({"medications": [{"name": "x"}] * 201}, "medications", "a list of at most 200", "a list of 201"),
+        ({"medications": [{"name": "x"}] * 61}, "medications", "a list of at most 60", "a list of 61"),
         ({"answers": {f"q{n}": 1 for n in range(501)}}, "answers", "at most 500 names", "of 501 names"),
         ({"gestational_age_weeks": 210}, "gestational_age_weeks", "0 to 45 weeks", "would be 30.0 weeks"),
         (

@@ -601,8 +601,8 @@ def test_an_entry_that_changes_nobody_is_named(post: Post) -> None:
 
 
 def test_users_outlive_a_restart_and_a_stranger_reads_none_of_them(post: Post) -> None:
-    before = users(post.store)
     post.signs_in(CHANTAL)
+    before = users(post.store)
     post.reopen()
     assert users(post.store) == before
     disk = b"".join(path.read_bytes() for path in post.home.iterdir() if path.is_file())

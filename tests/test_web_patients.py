@@ -427,7 +427,8 @@ def test_a_corrected_value_is_shown_and_what_came_stays(tablet: Tablet) -> None:
     form = {"field": "vitals.systolic_mmhg", "value": "142", "why": "misread the dial"}
     assert tablet.send(path, **form).status_code == 303
     page = tablet.get(f"/patients/{tablet.her}").text
-    assert "A value was corrected after this assessment" in page
+    assert "Corrected after this assessment: assess again." in page
+    assert "systolic blood pressure: 152 → <strong>142</strong> mmHg" in page
     assert "<td>142</td><td>96</td>" in page
     assert tablet.entries("case", tablet.her)[0].body == case.body
 

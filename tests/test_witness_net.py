@@ -1,5 +1,6 @@
 """A box has its log cosigned by another over a network, in the form of C2SP tlog-witness."""
 
+import asyncio
 import json
 import shutil
 import ssl
@@ -11,12 +12,15 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import pytest
 from click.testing import CliRunner, Result
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
 
 from akazuba.cli.audit import audit
 from akazuba.cli.audit_witness import posting
-from akazuba.errors import InputError, UntrustedError
+from akazuba.errors import InputError, LockedError, UntrustedError
 from akazuba.governance.audit_anchors import keep, kept_notes, last_note, log_keys, verify_kept
 from akazuba.governance.checkpoint import Verifier, read_checkpoint, read_note
 from akazuba.governance.cosigning import learn_log
@@ -37,6 +41,9 @@ from akazuba.merkle import consistency_proof
 from akazuba.storage.store import Entry, Store
 from akazuba.storage.unlocking import Cost, StoreKey, set_up
 from akazuba.web.clinic_ca import Certificates, certificates
+from akazuba.web.doors import witness
+from akazuba.web.doors.witness import routes
+from akazuba.web.guard import Guard
 
 pytestmark = pytest.mark.allow_hosts(["127.0.0.1"])
 PASS = "a long passphrase"  # noqa: S105 - of this test
@@ -394,3 +401,53 @@ def test_a_certificate_counts_when_its_ca_is_given(boxes: tuple[Box, Box], tmp_p
             posting(url, None)(body)
         assert state.paths == []
         assert posting(url, made.authority)(body)[0] == 200
+
+
+# --- the door of the page's server ------------------------------------------------------------------------
+
+
+@dataclass
+class Post:
+    """What the door asks of the opened box. box: None while it is locked."""
+
+    box: Box | None
+
+    async def records(self, work: Callable[[object], Answered]) -> Answered:
+        return work(self)
+
+    @property
+    def home(self) -> Path:
+        return self.box.home if self.box else Path()
+
+    def opened(self) -> Store:
+        if self.box is None:
+            raise LockedError("records", "an unlocked store", "it is locked")
+        return self.box.store
+
+
+def door(box: Box | None) -> Callable[[bytes], tuple[int, bytes]]:
+    app = Starlette(routes=routes(), middleware=[Middleware(Guard)])
+    app.state.post = Post(box)
+
+    def posted(body: bytes) -> tuple[int, bytes]:
+        async def sent() -> httpx.Response:
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://box.example") as client:
+                return await client.post(ROUTE, content=body)
+
+        answer = asyncio.run(sent())
+        return answer.status_code, answer.content
+
+    return posted
+
+
+def test_the_page_of_a_box_cosigns_without_cookie_and_token(
+    boxes: tuple[Box, Box], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = boxes
+    monkeypatch.setattr(witness, "now_s", two.now_s)
+    _, names = ask_witness(one.home, one.store, "operator", [two.verifier], door(two))
+    assert names == [two.verifier.name]
+    assert door(two)(b"x" * (MAX_BODY_BYTES + 1))[0] == 413
+    assert door(two)(b"nonsense")[0] == 400
+    assert door(None)(request(one, 0))[0] == 503

@@ -132,15 +132,15 @@ class Case(Value, frozen=True):
     medications: (
         Annotated[
             tuple[Medication, ...],
-            Meta(max_length=200, description="what is taken now; [] is nothing, null is not asked"),
+            Meta(max_length=60, description="what is taken now; [] is nothing, null is not asked"),
         ]
         | None
     ) = None
     allergies: (
-        Annotated[tuple[Name, ...], Meta(max_length=200, description="[] is none known, null is not asked")]
+        Annotated[tuple[Name, ...], Meta(max_length=60, description="[] is none known, null is not asked")]
         | None
     ) = None
-    conditions: Annotated[tuple[Name, ...], Meta(max_length=200)] = ()
+    conditions: Annotated[tuple[Name, ...], Meta(max_length=60)] = ()
     gestational_age_weeks: Annotated[float, Meta(ge=0, le=45)] | None = None
     answers: Annotated[
         Mapping[Name, str | float | bool],

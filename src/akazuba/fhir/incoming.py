@@ -72,10 +72,18 @@ def to_import(bundle: Json) -> str:
         raise RefusedError(400, "value", "Bundle.type", ", ".join(TYPES), repr(bundle.get("type"))[:60])
     for index, entry in enumerate(objects(bundle, "entry")):
         method = text(entry, "request", "method")
-        if method not in _WRITES:
-            item = f"Bundle.entry[{index}].request.method"
-            raise RefusedError(400, "not-supported", item, "POST or PUT", repr(method[:20]))
+        if method not in _WRITES and not (kind == "batch" and _is_question(entry)):
+            raise RefusedError(400, "not-supported", _method_of(index), "POST or PUT", repr(method[:20]))
     return TYPES[kind]
+
+
+def _is_question(entry: Mapping[str, object]) -> bool:
+    """Whether it asks for something and brings nothing: in a batch it fails alone."""
+    return text(entry, "request", "method") in ("GET", "HEAD") and "resource" not in entry
+
+
+def _method_of(index: int) -> str:
+    return f"Bundle.entry[{index}].request.method"
 
 
 def taken_in(
@@ -88,18 +96,26 @@ def taken_in(
     not_read: Mapping[str, int],
     issues: Sequence[Issue],
 ) -> Json:
-    """One answer for each entry, in its order (R4, http.html#transaction-response). kind: of the answer.
+    """One answer for each entry, in its order (R4, http.html#transaction-response). Nothing is said to be
+    created that cannot be asked for at an address of its own. kind: of the answer.
 
     locations: by resource type, where it stands now. version: index of the entry that keeps the consultation.
     again: whether it was here before. not_read: by resource type, what is kept and was not read.
     """
     answers: list[Json] = []
+    told = list(issues)
     for index, entry in enumerate(objects(bundle, "entry")):
+        if _is_question(entry):
+            method = text(entry, "request", "method")
+            words = f"{_method_of(index)}: expected POST or PUT (ask for it alone), found {method!r}"
+            wrong = outcome([Issue("error", "not-supported", words)])
+            answers.append({"response": {"status": "405 Method Not Allowed", "outcome": wrong}})
+            continue
         type_ = text(entry, "resource", "resourceType") if "resource" in entry else ""
-        said: Json = {"status": "200 OK" if again else "201 Created", "etag": f'W/"{version}"'}
+        said: Json = {"status": "200 OK", "etag": f'W/"{version}"'}
         if where := locations.get(type_):
-            said["location"] = where
-        known = list(issues) if index == 0 else []
+            said |= {"status": "200 OK" if again else "201 Created", "location": where}
+        known, told = told, []
         if type_ in not_read:
             words = f"{type_}: kept whole with the Bundle; not read"
             known.append(Issue("information", "not-supported", words))

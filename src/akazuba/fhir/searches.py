@@ -53,7 +53,8 @@ BEGINNING = Place(-1)
 @dataclass(frozen=True)
 class Query:
     """named: the parameters that say what is looked for, once each. since, until: milliseconds from which on
-    and before which it was changed. used: what the answer's links repeat. unknown: what was passed over.
+    and before which it was changed. count: 0 asks how many there are and for none of them (R4,
+    search.html#count). used: what the answer's links repeat. unknown: what was passed over.
     """
 
     named: Mapping[str, str] = field(default_factory=dict)
@@ -105,7 +106,7 @@ def query(pairs: Pairs, names: Iterable[str], *, strict: bool) -> Query:
     since, until = _period([value for name, value in used if name == LAST_UPDATED])
     return Query(
         {name: value for name, value in once.items() if name in names},
-        min(_whole("_count", once.get("_count", str(COUNT)), least=1), MOST),
+        min(_whole("_count", once.get("_count", str(COUNT)), least=0), MOST),
         _place(once["_after"]) if "_after" in once else BEGINNING,
         since,
         until,

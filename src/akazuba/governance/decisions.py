@@ -7,7 +7,7 @@ supersedes an older, which stays. What it turned out to be comes back as an outc
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Annotated, Literal, TypeVar
@@ -278,14 +278,35 @@ def report_outcome(store: Store, by: str, patient: str, outcome: Outcome) -> Rec
 def state_of(store: Store, assessment: int, keys: Keys | None = None) -> Standing:
     """keys: those that sign for the box; by default all that the log names. Raises InputError."""
     entry = assessment_at(store, assessment, None)
-    believed = keys or box_keys(store)
-    made, unsound = list[Made](), dict[int, str]()
-    for one in store.entries(patient=entry.patient, kind="decision", first=assessment):
+    decisions = store.entries(patient=entry.patient, kind="decision", first=assessment)
+    return _standing(store, entry, decisions, keys or box_keys(store))
+
+
+def states_of(store: Store, patient: str, assessments: Iterable[Recorded]) -> dict[int, Standing]:
+    """As `state_of` by all keys of the box, of several of one patient's: her decisions are read once."""
+    keys, about = box_keys(store), dict[object, list[Recorded]]()
+    for one in store.entries(patient=patient, kind="decision"):
         try:
-            if _about(one) != assessment:
+            said = _about(one)
+        except ArtefactError:
+            said = None  # of any of them: it may be about each
+        about.setdefault(said, []).append(one)
+    found = dict[int, Standing]()
+    for entry in assessments:
+        hers = [one for said in (entry.index, None) for one in about.get(said, ()) if one.index > entry.index]
+        found[entry.index] = _standing(store, entry, sorted(hers, key=lambda one: one.index), keys)
+    return found
+
+
+def _standing(store: Store, assessment: Recorded, decisions: Iterable[Recorded], keys: Keys) -> Standing:
+    """decisions: that may be about it, the oldest first."""
+    made, unsound = list[Made](), dict[int, str]()
+    for one in decisions:
+        try:
+            if _about(one) != assessment.index:
                 continue
-            found = held(one.body or b"", "decision", Decision, believed)
-            problem = found.problem or _unbound(store, entry, one, found.document)
+            found = held(one.body or b"", "decision", Decision, keys)
+            problem = found.problem or _unbound(store, assessment, one, found.document)
         except (UntrustedError, ArtefactError) as wrong:
             unsound[one.index] = str(wrong)
             continue
@@ -294,18 +315,22 @@ def state_of(store: Store, assessment: int, keys: Keys | None = None) -> Standin
         else:
             made.append(Made(one.index, one.at_ms, found.document))
     if not made:
-        return Open(assessment, unsound)
-    return Decided(assessment, made[-1], tuple(made[:-1]), unsound)
+        return Open(assessment.index, unsound)
+    return Decided(assessment.index, made[-1], tuple(made[:-1]), unsound)
 
 
 def outcomes_of(store: Store, assessment: int) -> list[Told]:
     """The oldest first."""
     entry = assessment_at(store, assessment, None)
-    found = []
-    for one in store.entries(patient=entry.patient, kind="outcome", first=assessment):
+    return outcomes_about(store, entry.patient, assessment).get(assessment, [])
+
+
+def outcomes_about(store: Store, patient: str, first: int = 0) -> dict[int, list[Told]]:
+    """A patient's, by the assessment; the oldest first. first: of the log."""
+    found = dict[int, list[Told]]()
+    for one in store.entries(patient=patient, kind="outcome", first=first):
         outcome = stored(one, Outcome)
-        if outcome.assessment == assessment:
-            found.append(Told(one.index, one.at_ms, one.by, outcome))
+        found.setdefault(outcome.assessment, []).append(Told(one.index, one.at_ms, one.by, outcome))
     return found
 
 

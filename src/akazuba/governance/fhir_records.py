@@ -92,7 +92,8 @@ def find_patients(store: Store, asker: Asker, query: Query) -> Page:
     )
     rest = [match for match in matches if _after(query, match[0])]
     page = _page([(place, one) for place, one, _ in rest], query.count, len(matches))
-    _recorded(store, asker, [named[id_] for _, _, id_ in rest[: query.count]], "Patient, by a search")
+    told = rest[: query.count or None]  # whoever only counts them learns of all
+    _recorded(store, asker, [named[id_] for _, _, id_ in told], "Patient, by a search")
     return Page(page.found, page.ends, page.total, (*issues, _ONLY_AGREED))
 
 
@@ -248,7 +249,7 @@ def _after(query: Query, place: Place) -> bool:
 def _page(rest: list[tuple[Place, Kept]], count: int, total: int | None) -> Page:
     shown = rest[:count]
     found = [versioned(kept.resource, kept.index, kept.at_ms) for _, kept in shown]
-    return Page(found, shown[-1][0] if len(rest) > count else None, total)
+    return Page(found, shown[-1][0] if len(rest) > count > 0 else None, total)
 
 
 def _moves(store: Store, first: int) -> Iterator[Recorded]:

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import msgspec
 
-from akazuba.errors import AkazubaError
+from akazuba.errors import AkazubaError, InputError
+from akazuba.governance.consent import may
 from akazuba.governance.decisions import UNKNOWN, Versions, record_consultation
 from akazuba.records import Assessment
 from akazuba.storage.spool import Spool
@@ -118,12 +119,16 @@ class _Known(msgspec.Struct, frozen=True):
 
 
 def _recorded(store: Store, entry: Recorded, pictures: Mapping[tuple[str, str, str], bytes]) -> int:
-    said = msgspec.msgpack.decode(_decoded(entry, _Merged).body, type=_Consultation)
+    merged = _decoded(entry, _Merged)
+    said = msgspec.msgpack.decode(merged.body, type=_Consultation)
     assessment = msgspec.json.decode(said.assessment, type=Assessment)
     known = msgspec.json.decode(said.assessment, type=_Known)
     there = recorded_already(store, entry.patient, known.case_id, known.provenance.input_sha256)
     if there is not None:
         return there
+    allowed = may(store, entry.patient, "care", merged.recorded_ms)
+    if not allowed.yes:
+        raise InputError("consent", "a patient who does not refuse care", allowed.why)
     own = {
         path: data
         for (patient, case_id, path), data in pictures.items()

@@ -31,9 +31,13 @@ and no cost makes ten thousand PINs many. The store's encryption keeps the hashe
 """
 
 FREE, FIRST_WAIT_S, LONGEST_WAIT_S, LOCK_AFTER = 3, 30.0, 900.0, 10
-"""Of one user: three wrong PINs cost nothing, then 30 s doubling to 15 min; after ten only a supervisor
-helps. NIST SP 800-63B, 5.2.2 allows a hundred.
+"""Of one user, on all tablets that are not hers together and on each of hers: three wrong PINs cost nothing,
+then 30 s doubling to 15 min; after ten only a supervisor helps there. NIST SP 800-63B, 5.2.2 allows a
+hundred.
 """
+
+OWN_MS, MOST_OWN = 30 * 86_400_000, 3
+"""A tablet is a user's own for so long after a right PIN of hers there; the last ones of so many are."""
 
 TABLET_FREE, TABLET_WAIT_S, TABLET_FORGETS_S = 20, 60.0, 3600.0
 """Of one tablet, whoever is tried on it: twenty, then one a minute, until an hour passes without any."""
@@ -117,28 +121,32 @@ def weakness(pin: str, about: str = "") -> str:
 
 class Attempts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Wrong PINs in a row. at: of the last. of: the log's index from which they count: a new PIN or a reset
-    begins anew. told: a refusal during this wait stands in the log already.
+    begins anew. told: a refusal during this wait stands in the log already. seen: of how many the user was
+    told. right_ms: of a user's own tablet, when her last right PIN was typed there, by the log's clock.
     """
 
     number: int
     at: Moment
     of: int = 0
     told: bool = False
+    seen: int = 0
+    right_ms: int = 0
+
+    def since(self, of: int) -> int:
+        """Wrong PINs since the entry `of`."""
+        return self.number if self.of == of else 0
 
     def once_more(self, now: Moment, of: int = 0) -> Attempts:
-        return Attempts((self.number if self.of == of else 0) + 1, now, of)
+        seen = self.seen if self.of == of else 0
+        return Attempts(self.since(of) + 1, now, of, seen=seen, right_ms=self.right_ms)
 
 
 def wait_s(attempts: Attempts | None, now: Moment) -> float:
-    """Seconds until this user may try again; `is_locked` says whether waiting helps at all."""
+    """Seconds until this user may try again there; after `LOCK_AFTER` waiting does not help."""
     if attempts is None or attempts.number < FREE:
         return 0.0
     whole = min(FIRST_WAIT_S * float(1 << min(attempts.number - FREE, 20)), LONGEST_WAIT_S)
     return max(0.0, whole - now.since(attempts.at))
-
-
-def is_locked(attempts: Attempts | None) -> bool:
-    return attempts is not None and attempts.number >= LOCK_AFTER
 
 
 def tablet_wait_s(attempts: Attempts | None, now: Moment) -> float:

@@ -15,8 +15,8 @@ from typing import Literal
 import msgspec
 
 from akazuba.errors import ArtefactError, InputError, encodable
-from akazuba.governance.attempts import attempts_of
-from akazuba.governance.pins import KEPT, Attempts, Kept, check_new, is_locked, kept
+from akazuba.governance.attempts import attempts_of, owned
+from akazuba.governance.pins import KEPT, LOCK_AFTER, Attempts, Kept, check_new, kept
 from akazuba.governance.roles import INDISPENSABLE, LIMITS, Action, Role
 from akazuba.governance.site_rules import verdict_here
 from akazuba.storage.store import Entry, Recorded, Store, searchable
@@ -58,7 +58,10 @@ class Disabled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class User:
-    """changed: index of the last entry about this user; older sessions are over. wrong: PINs in a row."""
+    """changed: index of the last entry about this user; older sessions are over. wrong: PINs since then, here
+    and there together. locked: on all tablets but her own ones. locked_on: those of her own that are too.
+    own: her tablets.
+    """
 
     id: str
     name: str
@@ -68,10 +71,17 @@ class User:
     disabled: bool = False
     wrong: int = 0
     locked: bool = False
+    locked_on: frozenset[str] = frozenset()
+    own: frozenset[str] = frozenset()
 
     @property
     def usable(self) -> bool:
         return not self.disabled and not self.locked
+
+    def usable_on(self, tablet: str) -> bool:
+        """Whether a right PIN would let her in on that tablet, perhaps after a wait."""
+        locked = tablet in self.locked_on if tablet in self.own else self.locked
+        return not self.disabled and not locked
 
 
 def users(store: Store) -> dict[str, User]:
@@ -85,8 +95,8 @@ def users(store: Store) -> dict[str, User]:
         except (msgspec.MsgspecError, KeyError) as problem:
             raise ArtefactError(f"entry {entry.index}", "a change of a known user", str(problem)) from problem
         found[user.id] = user
-    counted = attempts_of(store)
-    return {id_: _counted(user, counted.get(f"user {id_}")) for id_, user in found.items()}
+    book, now_ms = attempts_of(store), store.now_ms()
+    return {id_: _counted(user, book, now_ms) for id_, user in found.items()}
 
 
 def user_of(people: Mapping[str, User], who: str) -> User:
@@ -188,10 +198,17 @@ def _after(found: Mapping[str, User], entry: Recorded) -> User:
     return replace(found[off.user], disabled=True, changed=entry.index)
 
 
-def _counted(user: User, attempts: Attempts | None) -> User:
-    if attempts is None or attempts.of != user.changed:
-        return user
-    return replace(user, wrong=attempts.number, locked=is_locked(attempts))
+def _counted(user: User, book: Mapping[str, Attempts], now_ms: int) -> User:
+    own, others = owned(book, user.id, now_ms), book.get(f"user {user.id}")
+    counts = {name: it.since(user.changed) for name, it in own.items()}
+    strange = others.since(user.changed) if others else 0
+    return replace(
+        user,
+        wrong=strange + sum(counts.values()),
+        locked=strange >= LOCK_AFTER,
+        locked_on=frozenset(name for name, number in counts.items() if number >= LOCK_AFTER),
+        own=frozenset(own),
+    )
 
 
 def changed_pin(

@@ -47,6 +47,9 @@ TIMES_A_DAY: Mapping[str, float] = {
 """The frequencies that a plan may name, and how many doses fall on one day (as needed: one at a time; every
 10 minutes: a second one if the first did not help)."""
 
+MOST_PIECES = 8
+"""Of a combination whose parts may be misspelled; nothing that is sold has more."""
+
 MOST_NAMES = 5000
 """Written names whose parts are kept: looking for a near spelling takes a millisecond."""
 
@@ -178,25 +181,32 @@ class Formulary:
         if text in self._read:
             return self._read[text]
         found = set[str]()
-        for piece in re.split(r"[+/,&]|\band\b", _bare(text)):
+        pieces = dict.fromkeys(re.split(r"[+/,&]|\band\b", _bare(text)))
+        for piece in pieces:
             name = _STRENGTH.sub(" ", piece)
             name = " ".join(name.split())
             if name:
-                found |= self._known(name)
+                found |= self._known(name, near=len(pieces) <= MOST_PIECES)
         if len(self._read) < MOST_NAMES:
             self._read[text] = frozenset(found)
         return frozenset(found)
 
-    def _known(self, name: str) -> frozenset[str]:
+    def _known(self, name: str, *, near: bool) -> frozenset[str]:
         shorter = " ".join(word for word in name.split() if word not in _SALTS)
         for candidate in dict.fromkeys((name, shorter)):
             if candidate in self.synonyms:
                 return frozenset(self.synonyms[candidate].split("+"))
             if candidate in self.names:
                 return frozenset((candidate,))
-        near = difflib.get_close_matches(shorter, [*self.names, *self.synonyms], n=1, cutoff=NEAR)
-        if near:
-            return frozenset(self.synonyms.get(near[0], near[0]).split("+"))
+        if not near:
+            return frozenset((shorter or name,))
+        span = (
+            len(shorter) * NEAR / (2 - NEAR),
+            len(shorter) * (2 - NEAR) / NEAR,
+        )  # no other length is as near
+        likely = [known for known in (*self.names, *self.synonyms) if span[0] <= len(known) <= span[1]]
+        if nearest := difflib.get_close_matches(shorter, likely, n=1, cutoff=NEAR):
+            return frozenset(self.synonyms.get(nearest[0], nearest[0]).split("+"))
         return frozenset((shorter or name,))
 
     def knows(self, text: str) -> bool:

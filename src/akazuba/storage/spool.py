@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from akazuba.durable import sync_folder
 from akazuba.errors import ArtefactError, InputError, encodable, why_not_opened
-from akazuba.storage.store import Entry, Person, Store
+from akazuba.storage.store import Entry, Person, Store, contradiction
 from akazuba.storage.unlocking import StoreKey, key_file
 
 FILE, LOCK, BAD = "spool.bin", "spool.lock", "spool.bad"
@@ -191,13 +191,19 @@ def _merged(home: Path, data: bytes, store: Store, key: StoreKey) -> Merged:
 
 
 def _admitted(store: Store, said: Spooled, frame: bytes) -> str:
-    """The id under which the store has her. One who was erased meanwhile comes back under a new one."""
+    """The id under which the store has her. One who was erased meanwhile, or who is somebody else than the
+    store's patient of that id, gets a new one: nobody who was signed in vouched for it.
+    """
     person = said.person
     assert person is not None  # noqa: S101 - asked for where there is one
     named = replace(person, name=person.name.strip() or f"unregistered {person.id[-6:]}")
-    for known in (named, replace(named, id=f"p-{frame.hex()[:16]}")):
+    other = sha256(msgspec.json.encode(named)).hexdigest()
+    for id_ in (named.id, f"p-{other[:16]}", f"p-{frame.hex()[:16]}"):
+        known = replace(named, id=id_)
         with suppress(InputError):
-            return store.person(known.id).id
+            if contradiction(store.person(id_), known) is None:
+                return id_
+            continue
         with suppress(InputError):
             return store.admit(known, said.by).patient
     raise InputError("patient", "one that can be admitted", person.id)

@@ -415,6 +415,23 @@ def stored_hash(stored: object) -> bytes:
     return hashlib.sha256(data).digest()
 
 
+def contradiction(there: Person, told: Person) -> tuple[str, str] | None:
+    """The first of name, born and sex in which `told` is somebody else, with what it says.
+
+    >>> there = Person("p1", "Béatrice  Uwimana", "1974-03-02", "female")
+    >>> contradiction(there, Person("p1", "beatrice uwimana", "1974"))
+    >>> contradiction(there, Person("p1", "Jean Bosco"))
+    ('name', 'Jean Bosco')
+    """
+    if told.name.strip() and searchable(told.name) != searchable(there.name):
+        return "name", told.name
+    if not (there.born.startswith(told.born) or told.born.startswith(there.born)):
+        return "born", told.born
+    if there.sex and told.sex and there.sex != told.sex:
+        return "sex", told.sex
+    return None
+
+
 def searchable(name: str) -> str:
     """Without accents and case, for search.
 

@@ -1,10 +1,10 @@
 """The emergency queue: arrival, triage, acknowledged, seen; alarms at once, louder after 2 and 4 minutes.
 
 It works while the store is locked, so its file stands beside it, under a key of the device
-(`storage.beside`). Every transition is on the disk before the call returns (SQLCipher, WAL, synchronous=FULL),
-with the wall clock and a monotonic clock that counts on while the box sleeps. Times between transitions are
-those of the monotonic clock within one boot, of the wall clock across a restart. A patient who is not assessed
-stands before everybody who is known to be less than red.
+(`storage.beside`). Every transition is on the disk before the call returns (SQLCipher, WAL,
+synchronous=FULL), with the wall clock and a monotonic clock that counts on while the box sleeps. Times
+between transitions are those of the monotonic clock within one boot, of the wall clock across a restart. A
+patient who is not assessed stands before everybody who is known to be less than red.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ TRIAGE_WITHIN_S = 300.0
 """A patient who is not assessed within this time raises an alarm too (our choice)."""
 
 WHAT = "the queue's file"
+
+NAMELESS = "unknown"
+NAMELESS_S = 120.0
+"""Who acknowledges without having signed in, and for how long that is enough."""
 
 FIRST: tuple[Level, ...] = ("red", "unassessed", "yellow", "green")
 
@@ -76,7 +80,11 @@ def system_now() -> Now:
 
 @dataclass(frozen=True)
 class Waiting:
-    """One patient in the queue. number: in the order of arrival. alarms: raised since she became red."""
+    """One patient in the queue. number: in the order of arrival. alarms: raised since she became red.
+
+    acknowledged: first. acknowledged_by: NAMELESS for somebody who did not sign in: that silences for
+    `NAMELESS_S` and no longer.
+    """
 
     case_id: str
     number: int
@@ -85,7 +93,13 @@ class Waiting:
     arrived: Now
     triaged: Now | None = None
     acknowledged: Now | None = None
+    acknowledged_by: str = ""
     alarms: int = 0
+
+    @property
+    def answered(self) -> bool:
+        """Whether somebody known by name is on the way."""
+        return self.acknowledged is not None and self.acknowledged_by != NAMELESS
 
 
 @dataclass(frozen=True)
@@ -149,7 +163,10 @@ class Queue:
             return self._record(case_id, "triaged", level, by, why)
 
     def acknowledge(self, case_id: str, by: str) -> Waiting:
-        """Somebody is on the way to her: the alarm stops. Raises InputError when she isn't in the queue."""
+        """Somebody is on the way to her: the alarm stops, for NAMELESS only for a while.
+
+        Raises InputError when she isn't in the queue.
+        """
         if not by:
             raise InputError(f"queue, {case_id}", "who acknowledged", "nobody")
         return self._go_on(case_id, "acknowledged", by)
@@ -170,12 +187,17 @@ class Queue:
         """The alarms that are due and that nobody has raised yet. Raise each, then say so with `alarmed`: an
         alarm may come twice after a power cut, but none is lost.
         """
-        now, due = self._now(), list[Alarm]()
-        for entry in self.waiting():
-            while (alarm := _due(entry, now)) is not None:
-                due.append(alarm)
-                entry = replace(entry, alarms=entry.alarms + 1)  # noqa: PLW2901 - the next step of the same patient
-        return due
+        now = self._now()
+        return [alarm for entry in self.waiting() for alarm in _all_due(entry, now)]
+
+    def calls(self) -> dict[str, int]:
+        """Whom nobody known by name answers: how many alarms were raised or are due, by case.
+
+        From the times alone: a screen shows an alarm that could not be written down.
+        """
+        now = self._now()
+        called = {e.case_id: e.alarms + len(_all_due(e, now)) for e in self.waiting() if not _quiet(e, now)}
+        return {case: steps for case, steps in called.items() if steps}
 
     def alarmed(self, alarm: Alarm) -> None:
         """Records that an alarm was raised; once, whoever raised it."""
@@ -217,12 +239,13 @@ class Queue:
 
     def _catch_up(self) -> None:
         rows = self._file.rows(
-            "SELECT id, case_id, kind, level, wall_s, monotonic_s, boot"
+            "SELECT id, case_id, kind, level, by, wall_s, monotonic_s, boot"
             " FROM transition WHERE id > ? ORDER BY id",
             (self._read_to,),
         )
         for row in rows:
-            self._apply(row[0], row[1], row[2], row[3], Now(*row[4:]))
+            id_, case_id, kind, level, by, *when = row
+            self._apply(id_, case_id, kind, level, by, Now(*when))
 
     def _record(self, case_id: str, kind: str, level: Level, by: str = "", why: str = "") -> Waiting:
         now = self._now()
@@ -231,15 +254,15 @@ class Queue:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (case_id, kind, level, by, why, now.wall_s, now.monotonic_s, now.boot),
         )
-        return self._apply(id_, case_id, kind, level, now)
+        return self._apply(id_, case_id, kind, level, by, now)
 
-    def _apply(self, id_: int, case_id: str, kind: str, level: Level, now: Now) -> Waiting:
+    def _apply(self, id_: int, case_id: str, kind: str, level: Level, by: str, now: Now) -> Waiting:
         self._read_to = id_
         before = self._waiting.get(case_id)
         entry = (
             Waiting(case_id, id_, "arrived", level, now)
             if before is None
-            else _moved(before, kind, level, now)
+            else _moved(before, kind, level, by, now)
         )
         if kind in ("seen", "left"):
             self._waiting.pop(case_id, None)
@@ -248,7 +271,7 @@ class Queue:
         return entry
 
 
-def _moved(entry: Waiting, kind: str, level: Level, now: Now) -> Waiting:
+def _moved(entry: Waiting, kind: str, level: Level, by: str, now: Now) -> Waiting:
     if kind in ("alarm", "escalated"):
         return replace(entry, alarms=entry.alarms + 1)
     if kind == "triaged":
@@ -259,16 +282,33 @@ def _moved(entry: Waiting, kind: str, level: Level, now: Now) -> Waiting:
             level=level,
             triaged=now if again or entry.triaged is None else entry.triaged,
             acknowledged=None if again else entry.acknowledged,
+            acknowledged_by="" if again else entry.acknowledged_by,
             alarms=0 if again else entry.alarms,
         )
     if kind == "acknowledged":
-        return replace(entry, state="acknowledged", acknowledged=entry.acknowledged or now)
+        first = entry.acknowledged or now
+        by = entry.acknowledged_by if entry.answered else by
+        return replace(entry, state="acknowledged", acknowledged=first, acknowledged_by=by)
     assert kind in get_args(State)  # noqa: S101 - written by this class only
     return replace(entry, state="seen" if kind == "seen" else "left")
 
 
+def _quiet(entry: Waiting, now: Now) -> bool:
+    if entry.acknowledged is None:
+        return False
+    return entry.answered or now.since(entry.acknowledged) < NAMELESS_S
+
+
+def _all_due(entry: Waiting, now: Now) -> list[Alarm]:
+    found = list[Alarm]()
+    while (alarm := _due(entry, now)) is not None:
+        found.append(alarm)
+        entry = replace(entry, alarms=entry.alarms + 1)
+    return found
+
+
 def _due(entry: Waiting, now: Now) -> Alarm | None:
-    if entry.acknowledged is not None:
+    if entry.answered:
         return None
     if entry.level == "red" and entry.triaged is not None:
         waited = now.since(entry.triaged)

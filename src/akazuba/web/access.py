@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from starlette.datastructures import FormData
+from starlette.formparsers import MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 TABLET, SESSION, LANGUAGE = "akazuba_tablet", "akazuba_session", "akazuba_language"
 YEAR_S = 365 * 86_400
 CSRF_HEADER, CSRF_FIELD = "x-csrf-token", "csrf"
+MultiPartParser.spool_max_size = 13 * 1024 * 1024
+"""More than any picture may have: none is written in clear into a folder for temporary files."""
 _KEY = os.urandom(32)
 """Of the forms' tokens: a restart voids them, and the page asks for a new one."""
 
@@ -138,12 +141,17 @@ async def _asked(request: Request, work: Callable[[Records], Done]) -> Done:
 async def posted(request: Request, *, most_files: int = 8, most_fields: int = 200) -> FormData:
     """The form of a POST of ours, after its token: every handler of one begins with it. Raises InputError."""
     given = request.headers.get(CSRF_HEADER, "")
+    if given:
+        _ours(request, given)  # before a long body is read
     form = await request.form(max_files=most_files, max_fields=most_fields, max_part_size=4 * 1024 * 1024)
     field = form.get(CSRF_FIELD)
-    given = given or (field if isinstance(field, str) else "")
+    _ours(request, given or (field if isinstance(field, str) else ""))
+    return form
+
+
+def _ours(request: Request, given: str) -> None:
     if not hmac.compare_digest(given.encode(), visitor(request).csrf.encode()):
         raise InputError("form", "one of this page: load it again", "another or an old one")
-    return form
 
 
 def field(form: FormData, name: str, most: int = 2000) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import suppress
+from functools import partial
 
-from akazuba.errors import AkazubaError
+from akazuba.errors import InputError
 from akazuba.governance.course import record_alarm
+from akazuba.waiting.queue import Alarm
 from akazuba.web.consulting import newest_of
 from akazuba.web.post import Post, Records
 
@@ -14,19 +17,32 @@ EVERY_S = 1.0
 
 
 async def raising(post: Post) -> None:
-    """As long as the page is served."""
+    """As long as the page is served. What fails now is due again a second later, whatever it was; the screens
+    show an alarm from the time alone.
+    """
+    said = ""
     while True:
-        with suppress(AkazubaError):  # a busy file: the alarm is still due a second later
-            await post.records(raise_due)
+        try:
+            await raise_due(post)
+            said = ""
+        except Exception as problem:  # noqa: BLE001 - nothing ends this task but the end of serving
+            if str(problem) != said:
+                said = str(problem)
+                sys.stderr.write(f"error: alarms: expected to write them down, found {said}\n")
         await asyncio.sleep(EVERY_S)
 
 
-def raise_due(kept: Records) -> int:
-    """How many were raised now. The screens show an alarm from the queue; the log says when it was raised."""
-    due = kept.queue.due_alarms()
+async def raise_due(post: Post) -> int:
+    """How many were raised now, each as a piece of work of its own: a tablet that asks meanwhile is answered."""
+    due = await post.records(lambda kept: kept.queue.due_alarms())
     for alarm in due:
-        index = newest_of(kept.store, alarm.case_id) if kept.store else None
-        if kept.store and index is not None:
-            record_alarm(kept.store, index, alarm.step)
-        kept.queue.alarmed(alarm)
+        await post.records(partial(_raised, alarm=alarm))
     return len(due)
+
+
+def _raised(kept: Records, alarm: Alarm) -> None:
+    index = newest_of(kept.store, alarm.case_id) if kept.store else None
+    if kept.store and index is not None:
+        with suppress(InputError):  # she was erased meanwhile; the queue still calls
+            record_alarm(kept.store, index, alarm.step)
+    kept.queue.alarmed(alarm)

@@ -36,7 +36,7 @@ from akazuba.web import (
     staff,
 )
 from akazuba.web.access import SignInNeededError
-from akazuba.web.doors import dicom, fhir, hooks, rest, tokens
+from akazuba.web.doors import dicom, fhir, hooks, rest, tokens, witness
 from akazuba.web.guard import Guard, Pace, TooLargeError
 from akazuba.web.pages import page
 from akazuba.web.post import CHECKPOINT_S, Post
@@ -58,6 +58,7 @@ def create_app(
     origins: Sequence[str] = (),
     any_pace: Pace | None = None,
     keys_pace: Pace | None = None,
+    nameless_pace: Pace | None = None,
 ) -> Starlette:
     """post: is closed by whoever opened it. secure: served by HTTPS. origins: https://NAME:PORT under which
     it is called, for which tokens are made; without them what a request says itself.
@@ -72,6 +73,7 @@ def create_app(
         fhir,
         hooks,
         dicom,
+        witness,
         log_screen,
         more,
         privacy_screen,
@@ -99,6 +101,7 @@ def create_app(
         lifespan=_running,
     )
     app.state.post, app.state.origins = post, tuple(origins)
+    app.state.nameless = nameless_pace or Pace(240, 1)
     return app
 
 

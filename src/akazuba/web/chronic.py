@@ -17,7 +17,7 @@ from akazuba.guidelines.inputs import Input
 from akazuba.guidelines.library import Library
 from akazuba.records import Action, Case, Patient, Protocol
 from akazuba.urgency import decide
-from akazuba.web.patient_view import measured
+from akazuba.web.patient_view import Known, measured
 from akazuba.web.vitals import BODY, VITALS
 
 LASTING = frozenset(("pen-asthma", "pen-copd", "mhgap-epilepsy", "mhgap-depression", "sickle-cell"))
@@ -60,19 +60,19 @@ class Asked:
     carried: tuple[str, ...]
 
 
-def carried(last: Case, patient: Patient, id_: str, day: str, library: Library) -> Case:
+def carried(last: Case, known: Known, patient: Patient, id_: str, day: str, library: Library) -> Case:
     """The case of today as far as nobody has to ask: who she is, her diagnoses, medicines and allergies."""
     diagnoses = {
         name: value
-        for name, value in last.answers.items()
+        for name, value in known.answers.items()
         if (item := library.all_inputs.get(name)) and _is_diagnosis(item, value)
     }
     return Case(
         id_,
         patient=patient,
-        conditions=last.conditions,
-        medications=last.medications,
-        allergies=last.allergies,
+        conditions=known.illnesses,
+        medications=known.medications.items if known.medications else None,
+        allergies=known.to_heed,
         answers={**diagnoses, **_NOT_THE_FIRST},
         date=day,
         setting=last.setting,

@@ -10,6 +10,7 @@ from typing import get_args
 
 import msgspec
 from starlette.datastructures import FormData, UploadFile
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -17,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from akazuba.box import Box
 from akazuba.errors import InputError
 from akazuba.governance.audit_reads import record_reads
-from akazuba.governance.course import record_acknowledged
+from akazuba.governance.course import corrections_of, of_another_patient, record_acknowledged
 from akazuba.governance.decisions import (
     Change,
     Choice,
@@ -44,6 +45,8 @@ from akazuba.web.consulting import (
     draft_key,
     keep,
     sound_id,
+    imported_as,
+    newest_of,
     stored_assessment,
     wait_for,
 )
@@ -90,6 +93,7 @@ async def arrive(request: Request) -> Response:
     """She waits from now on, before anything of her is known. Sent again, it changes nothing."""
     given = await access.posted(request)
     id_ = sound_id("case, id", access.field(given, "id", 64))
+    _paced(request)
 
     def work(kept: Records) -> None:
         if not kept.queue.history(id_):
@@ -97,6 +101,12 @@ async def arrive(request: Request) -> Response:
 
     await access.post_of(request).records(work)
     return Response(status_code=204)
+
+
+def _paced(request: Request) -> None:
+    """What nobody answers for by name is taken at a pace that a crowd of patients needs and no more."""
+    if wait := request.app.state.nameless.wait_s(request.client.host if request.client else ""):
+        raise HTTPException(429, f"records without a name: expected fewer at once; wait {wait:.0f} s")
 
 
 async def sensed(request: Request) -> Response:
@@ -118,18 +128,20 @@ async def assess(request: Request) -> Response:
     found, inputs = await _answer(post, came)
     sound_id("case, id", found.case.id)
     wanted = access.field(given, "keep", 3) == "yes"
-    if wanted and post.state == "open":
-        session = _author(request, given, session)
-    person, by = _person(given, found.case), session[1].id if session else NOBODY
-    if wanted and post.state == "open" and session:
+    person = _person(given, found.case)
+    author = _author(request, given, session) if wanted and post.state == "open" else None
+    if author or (wanted and session):
         await access.demand(request, "record", person.id)
+    if wanted and author is None:
+        _paced(request)
+    by = author[1].id if author else NOBODY
 
     def work(records: Records) -> Kept | None:
         wait_for(records, found.case, found.assessment, date.today())  # noqa: DTZ011 - the day at the post
         if not wanted:
             return None
         before = records.store.size if records.store else 0
-        kept = keep(records, found, person, by, known=session is not None)
+        kept = keep(records, found, person, by, known=author is not None)
         observers = post.plugins.observers
         if records.store and observers and kept.assessment is not None and kept.assessment >= before:
             hand_on(records.store, observers, found.assessment, person.id, kept.assessment, now_ms())
@@ -234,7 +246,9 @@ async def decided(request: Request) -> Response:
 
     def work(records: Records) -> Recorded:
         store = records.opened()
-        _, assessment = stored_assessment(store, index)
+        entry, assessment = stored_assessment(store, index)
+        if of_another_patient(store, entry.patient, basis_of(store, entry).case):
+            raise InputError("decision", "a case of this patient", "one marked as another patient's")
         changes = _changes(given, assessment) if choice == "change" else ()
         made = decide(
             store,
@@ -248,10 +262,13 @@ async def decided(request: Request) -> Response:
             now_ms=now_ms(),
         )
         waiting = {each.case_id: each for each in records.queue.waiting()}
-        if assessment.case_id in waiting:
-            if waiting[assessment.case_id].acknowledged is None:
-                record_acknowledged(store, granted.user.id, index)
-            records.queue.seen(assessment.case_id, granted.user.id)
+        for queued in (assessment.case_id, imported_as(index)):
+            if (
+                queued in waiting and newest_of(store, queued) == index
+            ):  # a newer assessment is not answered yet
+                if not waiting[queued].answered:
+                    record_acknowledged(store, granted.user.id, index)
+                records.queue.seen(queued, granted.user.id)
         records.checkpoint()
         return made
 
@@ -294,28 +311,27 @@ async def kept_page(request: Request) -> Response:
     index = request.path_params["index"]
     granted = await access.demand(request, "see-patients")
 
-    def work(records: Records) -> tuple[Recorded, Assessment, Case, Standing, Person, list[object]]:
+    def work(records: Records) -> dict[str, object]:
         store = records.opened()
         entry, assessment = stored_assessment(store, index)
         record_reads(store, [entry.patient], granted.user.id, "consultation opened", f"assessment {index}")
-        case = stored(store.entry(basis_of(store, entry).case), Case)
-        told: list[object] = [*outcomes_of(store, index)]
-        return entry, assessment, case, state_of(store, index), store.person(entry.patient), told
+        basis = basis_of(store, entry)
+        newest = newest_of(store, assessment.case_id)
+        case = stored(store.entry(basis.case), Case)
+        return {
+            "view": seen(assessment, case, access.visitor(request).language),
+            "standing": state_of(store, index),
+            "person": store.person(entry.patient),
+            "entry": entry,
+            "outcomes": outcomes_of(store, index),
+            "not_hers": of_another_patient(store, entry.patient, basis.case),
+            "newer": newest if newest is not None and newest > index else None,
+            "corrected": [each.body.field for each in corrections_of(store, entry.patient, basis.case)],
+            "kept": Kept("open", entry.patient, index),
+        }
 
-    entry, assessment, case, standing, person, outcomes = await access.post_of(request).records(work)
-    view = seen(assessment, case, access.visitor(request).language)
-    kept = Kept("open", person.id, index)
-    return await page(
-        request,
-        "kept.html",
-        view=view,
-        kept=kept,
-        standing=standing,
-        person=person,
-        entry=entry,
-        outcomes=outcomes,
-        question=None,
-    )
+    shown = await access.post_of(request).records(work)
+    return await page(request, "kept.html", question=None, **shown)
 
 
 async def words(request: Request) -> Response:

@@ -27,11 +27,12 @@ from akazuba.governance.locked import recorded_already, spool
 from akazuba.intake.cases import CaseLine, case_line
 from akazuba.interviews import settled
 from akazuba.records import Assessment, Case
-from akazuba.storage.store import Person, Recorded, Store
+from akazuba.storage.store import Person, Recorded, Store, contradiction
 from akazuba.web.post import Records, now_ms
 
 DRAFTS = "key of the tablets' drafts"
 
+ORDER = ("red", "yellow", "green")
 STALE_DAYS = 1
 """A consultation of yesterday may have begun before midnight; an older one came late."""
 
@@ -111,12 +112,17 @@ def keep(kept: Records, shown: Answered, person: Person, by: str, *, known: bool
     """On the disk when this returns, once however often it comes. person: a new patient is admitted.
 
     known: whether somebody is signed in, who may add to a patient's record. Raises InputError for an id that
-    is none, for a known patient and nobody signed in, and for a patient who refuses care.
+    is none, for a known patient and nobody signed in or with another's particulars, for a consultation that is
+    recorded under somebody else, and for a patient who refuses care.
     """
     sound_id("case, id", shown.case.id)
     sound_id("patient, id", person.id)
     if kept.store is None:
         return _spooled(kept, shown, person, by)
+    before = newest_of(kept.store, shown.case.id)
+    if before is not None and kept.store.entry(before).patient != person.id:
+        expected = "one of this patient; where it was recorded it can be marked as another patient's"
+        raise InputError("consultation", expected, "one that is recorded under another patient")
     index = None
     if shown.assessment.provenance is not UNSET:
         digest = shown.assessment.provenance.input_sha256
@@ -139,27 +145,45 @@ def wait_for(kept: Records, case: Case, assessment: Assessment, today: date) -> 
     """
     waiting = {entry.case_id: entry for entry in kept.queue.waiting()}
     level = assessment.triage.level if assessment.triage else "unassessed"
-    if case.id not in waiting:
-        if kept.queue.history(case.id):
-            return  # she was seen, or left
-        if case.date and (today - date.fromisoformat(case.date)).days > STALE_DAYS:
-            return
-        kept.queue.arrive(case.id)
-        kept.queue.triage(case.id, level)
+    if case.id in waiting:
+        before = waiting[case.id].level
+        if before not in ORDER or _worse(level, before):
+            kept.queue.triage(case.id, level)
         return
-    order = ("red", "yellow", "green")
-    before = waiting[case.id].level
-    if before not in order or (level in order and order.index(level) < order.index(before)):
-        kept.queue.triage(case.id, level)
+    past = kept.queue.history(case.id)
+    if past and not _comes_back(past[-1][0], past[-1][1], level):
+        return
+    if case.date and (today - date.fromisoformat(case.date)).days > STALE_DAYS:
+        return
+    kept.queue.arrive(case.id)
+    kept.queue.triage(case.id, level)
+
+
+def _worse(level: str, before: str) -> bool:
+    return level in ORDER and (before not in ORDER or ORDER.index(level) < ORDER.index(before))
+
+
+def _comes_back(ended: str, before: str, level: str) -> bool:
+    """Whether somebody who was seen or left waits again: she got worse, or an emergency that left is back."""
+    if before not in ORDER:
+        return level == "red"
+    return _worse(level, before) or (ended == "left" and level == "red")
 
 
 def wait_for_imported(kept: Records, case: Case, assessment: Assessment, index: int, today: date) -> None:
-    """Another system sent her case today and nobody here has seen it: an emergency among them must be."""
-    if case.date != today.isoformat():
-        return
-    waiting = case if ID.fullmatch(case.id) else msgspec.structs.replace(case, id=f"import-{index}")
-    wait_for(kept, waiting, assessment, today)
+    """Another system sent her case and nobody here has seen it: an emergency among them must be.
+
+    Under an id of this box: what another system calls a case may be a patient's or a Bundle's id, more than
+    once. Sent again, it changes nothing.
+    """
+    waiting = msgspec.structs.replace(case, id=imported_as(index))
     kept.opened().remember(_newest(waiting.id), str(index).encode())
+    wait_for(kept, waiting, assessment, today)
+
+
+def imported_as(index: int) -> str:
+    """What the queue calls the case of an assessment that another system asked for."""
+    return f"import-{index}"
 
 
 def newest_of(store: Store, consultation: str) -> int | None:
@@ -198,6 +222,11 @@ def _admitted(store: Store, person: Person, by: str, *, known: bool) -> None:
         return
     if not known:
         raise InputError("session", "somebody signed in, to add to a known patient's record", "nobody")
+    if other := contradiction(there, person):
+        name, told = other
+        raise InputError(
+            f"patient, {name}", "what is recorded of the patient who was picked", repr(told[:80])
+        )
     allowed = may(store, there.id, "care", now_ms())
     if not allowed.yes:
         raise InputError("consent", "a patient who does not refuse care", allowed.why)

@@ -31,7 +31,7 @@ from akazuba.web.chronic import Asked, asked, carried, compared, completed, plan
 from akazuba.web.consulting import Came, Kept, answered, keep, stored_assessment, wait_for
 from akazuba.web.pages import page
 from akazuba.web.patient_deeds import value_of, view_of
-from akazuba.web.patient_view import consultations, known_of, newest_case, patient_of
+from akazuba.web.patient_view import Corrected, Known, cases_of, consultations, known_of, patient_of
 from akazuba.web.patients import Read, asked_patient, read_of, today
 from akazuba.web.post import Records
 
@@ -49,28 +49,30 @@ def routes() -> list[BaseRoute]:
 
 @dataclass(frozen=True)
 class Before:
-    """Last time. when: its day."""
+    """last, when: last time. known: what stays true of her, whichever consultation asked."""
 
     person: Person
     last: Case
     when: str
+    known: Known
 
 
 async def _before(request: Request, why: str, visit_id: str = "") -> tuple[str, Before | None, Person]:
     patient = asked_patient(request)
     granted = await access.demand(request, "record", patient)
 
-    def work(kept: Records) -> tuple[Person, tuple[Case, str] | None]:
+    def work(kept: Records) -> tuple[Person, list[tuple[Case, str]]]:
         read = read_of(kept, granted, patient, why)
-        return read.person, newest_case(read.known, visit_id)
+        return read.person, cases_of(read.known, visit_id)
 
-    person, newest = await access.post_of(request).records(work)
-    return granted.user.id, Before(person, newest[0], newest[1]) if newest else None, person
+    person, cases = await access.post_of(request).records(work)
+    before = Before(person, *cases[-1], known_of(cases)) if cases else None
+    return granted.user.id, before, person
 
 
 def _asked(box: Box, before: Before, day: date, id_: str) -> tuple[Case, Asked]:
-    known = patient_of(before.person, (before.last, before.when), day)
-    case = carried(before.last, known, id_, day.isoformat(), box.desk.library)
+    patient = patient_of(before.person, (before.last, before.when), day)
+    case = carried(before.last, before.known, patient, id_, day.isoformat(), box.desk.library)
     return case, asked(box, case, before.last)
 
 
@@ -81,7 +83,7 @@ async def form_page(request: Request) -> Response:
     day = today()
     id_ = f"c-{day:%Y%m%d}-{os.urandom(5).hex()}"
     _, what = await access.post_of(request).engine(partial(_asked, before=before, day=day, id_=id_))
-    known = known_of(before.last, before.when)
+    known = before.known
     if not what.titles:
         return await page(request, "follow_up_none.html", person=person, known=known)
     return await page(request, "follow_up.html", person=person, known=known, asked=what, id_=id_)
@@ -132,10 +134,14 @@ def _with_lists(case: Case, form: FormData) -> Case:
 
 @dataclass(frozen=True)
 class Shown:
-    """before: the consultation before, as the case was corrected, with its plan in the tablet's language."""
+    """view: with the case as it was assessed. case: as it stands now. corrected: what differs. day, last,
+    last_view, last_plan: of the consultation before, its case as it stands now.
+    """
 
     read: Read
     view: View
+    case: Case
+    corrected: tuple[Corrected, ...]
     standing: Standing
     day: str
     last: Case | None
@@ -152,30 +158,32 @@ async def visit_page(request: Request) -> Response:
     def work(kept: Records) -> Shown:
         store = kept.opened()
         read = read_of(kept, granted, patient, f"assessment {index} beside the one before")
-        view = view_of(kept, read, index, language)
+        view, case, corrected = view_of(kept, read, index, language)
         _, assessment = stored_assessment(store, index)
         rows = [row for row in consultations(read.known) if row.hers and row.case is not None]
         here = next((row for row in rows if row.assessment == index), None)
         earlier = [row for row in rows if row.assessment < index]
-        made = Shown(read, view, state_of(store, index), "", None, None, assessment.plan or (), ())
+        standing, plan = state_of(store, index), assessment.plan or ()
+        made = Shown(read, view, case, corrected, standing, "", None, None, plan, ())
         if here is None or not earlier:
             return made
         _, old = stored_assessment(store, earlier[0].assessment)
         last = read.known.seen[earlier[0].case].now  # type: ignore[index]  # of `rows`
-        last_view = seen(old, last.case, language)
+        last_view = seen(old, read.known.seen[earlier[0].case].came.case, language)  # type: ignore[index]
         return replace(
             made, day=earlier[0].day, last=last.case, last_view=last_view, last_plan=old.plan or ()
         )
 
     post = access.post_of(request)
     shown = await post.records(work)
-    now, last = shown.view.case, shown.last
+    now, last = shown.case, shown.last
     rows = await post.engine(lambda box: compared(box.desk.library, last, now) if last else [])
     return await page(
         request,
         "follow_up_done.html",
         person=shown.read.person,
         view=shown.view,
+        corrected=shown.corrected,
         last_view=shown.last_view,
         kept=Kept("open", patient, index),
         standing=shown.standing,

@@ -32,8 +32,8 @@ HEADERS = {
 }
 STRICT_TRANSPORT = "max-age=31536000"
 
-DOORS = ("/fhir", "/cds-services", "/api/", "/token", "/.well-known/", "/dicom-web")
-"""Programs come in here, with a token and without cookies."""
+DOORS = ("/fhir", "/cds-services", "/api/", "/token", "/.well-known/", "/dicom-web", "/add-checkpoint")
+"""Programs come in here, without cookies."""
 
 BODY_LIMITS = (
     ("/consultation/", 40 * 1024 * 1024),
@@ -45,7 +45,7 @@ BODY_LIMITS = (
 )
 """Bytes of a body, by the first prefix of the path that fits."""
 
-KEYS_TRIED = ("/sign-in", "/unlock", "/token", "/me/passkeys")
+KEYS_TRIED = ("/sign-in", "/unlock", "/token", "/me/passkeys", "/add-checkpoint")
 """Where a secret can be guessed: few wrong tries a minute from an address, besides each user's count."""
 
 UNSAFE = frozenset(("POST", "PUT", "PATCH", "DELETE"))

@@ -52,9 +52,7 @@ async def state(request: Request) -> Response:
             "role": user.role if user else None,
             "idle_s": LIMITS[user.role].idle_s if user else None,
         }
-    alarms = await post.records(
-        lambda kept: [w for w in kept.queue.waiting() if w.alarms and not w.acknowledged]
-    )
+    calls = await post.records(lambda kept: kept.queue.calls())
     now = datetime.now().astimezone()
     offset = now.utcoffset() or timedelta()
     known |= {
@@ -62,8 +60,8 @@ async def state(request: Request) -> Response:
         "language": who.language,
         "csrf": who.csrf,
         "tablet": who.tablet,
-        "alarms": len(alarms),
-        "loudest": max((w.alarms for w in alarms), default=0),
+        "alarms": len(calls),
+        "loudest": max(calls.values(), default=0),
         "version": __version__,
         "shell": shell_version(tuple(post.plugins.digests.values())),
         "clock": {"ms": int(now.timestamp() * 1000), "offset_min": int(offset.total_seconds() // 60)},

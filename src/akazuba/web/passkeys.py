@@ -54,11 +54,14 @@ async def sign_in_options(request: Request) -> Response:
     return Response(options, media_type="application/json")
 
 
-def started(kept: Records, host: Host, answer: str, tablet: str) -> Started:
-    """The session of whose passkey answered. Raises InputError, LockedError."""
+def started(kept: Records, host: Host, answer: str, tablet: str, reason: str) -> Started:
+    """The session of whose passkey answered. reason: as `Door.started` takes it.
+
+    Raises InputError, LockedError.
+    """
     door = kept.entrance()
     right = _in_words(lambda: passkeys.signed_in(door.store, host, answer, tablet, door.now()))
-    return door.started(right, tablet)
+    return door.started(right, tablet, reason)
 
 
 # --- where there can be any -----------------------------------------------------------------------------

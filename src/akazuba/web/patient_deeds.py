@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from urllib.parse import quote
 
-import msgspec
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -27,7 +25,7 @@ from akazuba.web import access
 from akazuba.web.assessment_view import View, seen
 from akazuba.web.consulting import stored_assessment
 from akazuba.web.pages import page
-from akazuba.web.patient_view import measured, medicine_text
+from akazuba.web.patient_view import ROOMS, WORDS, Corrected, corrections_of, value_text
 from akazuba.web.patients import UNNAMED, Read, asked_patient, read_of
 from akazuba.web.post import Records, now_ms
 from akazuba.web.signing import may_break
@@ -99,17 +97,20 @@ async def particulars(request: Request) -> Response:
 # --- what it turned out to be -----------------------------------------------------------------------
 
 
-def view_of(kept: Records, read: Read, index: int, language: str) -> View:
-    """An assessment of hers. Raises InputError for another patient's, and for one entered by mistake."""
+def view_of(kept: Records, read: Read, index: int, language: str) -> tuple[View, Case, tuple[Corrected, ...]]:
+    """An assessment of hers beside the case as it was assessed; the case as it stands now; what of it was
+    corrected since. Raises InputError for another patient's, and for one entered by mistake.
+    """
     store = kept.opened()
     entry, assessment = stored_assessment(store, index)
     if entry.patient != read.person.id:
         raise InputError(f"assessment {index}", f"one of {read.person.id}", "another patient's")
     basis = read.known.bases.get(index)
     of = read.known.seen.get(basis.case) if basis else None
-    if of is None or not of.hers:
+    if basis is None or of is None or not of.hers:
         raise InputError(f"assessment {index}", "one with a case of hers", "none, or another patient's")
-    return seen(assessment, of.now.case, language)
+    since = tuple(corrections_of(read.known, basis.case))
+    return seen(assessment, of.came.case, language), of.now.case, since
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ async def outcome_page(request: Request) -> Response:
 
     def work(kept: Records) -> tuple[Read, list[Item]]:
         read = read_of(kept, granted, patient, f"outcome of assessment {index}")
-        view = view_of(kept, read, index, language)
+        view, _, _ = view_of(kept, read, index, language)
         return read, advice_of(stored_assessment(kept.opened(), index)[1], view)
 
     read, items = await access.post_of(request).records(work)
@@ -193,50 +194,12 @@ class Correctable:
 
 
 LISTS = ("allergies", "conditions", "medications")
-WORDS: Mapping[str, str] = {
-    "patient.age_years": "age in years",
-    "patient.age_months": "age in months",
-    "patient.age_days": "age in days",
-    "patient.sex": "sex",
-    "patient.pregnant": "pregnant",
-    "vitals.consciousness": "level of consciousness (AVPU)",
-    "vitals.on_oxygen": "on oxygen",
-    "allergies": "allergies",
-    "medications": "medicines taken",
-    "conditions": "known illnesses",
-    "gestational_age_weeks": "weeks of pregnancy",
-    "note": "note",
-    "date": "date of the consultation",
-}
 
 
 def correctables(case: Case) -> list[Correctable]:
-    numbers, values = measured(case), msgspec.to_builtins(case)
-    found = [
-        Correctable(f"{room}.{field.name}", field.title, field.unit, _number(numbers.get(field.name)))
-        for room, fields in (("vitals", VITALS), ("patient", BODY))
-        for field in fields
-    ]
-    for path, title in WORDS.items():
-        value: object = values
-        for step in path.split("."):
-            value = value.get(step) if isinstance(value, dict) else None
-        found.append(Correctable(path, title, "", _shown(path, value, case)))
-    return found
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:g}"
-
-
-def _shown(path: str, value: object, case: Case) -> str:
-    if path == "medications":
-        return "" if case.medications is None else ", ".join(map(medicine_text, case.medications)) or "none"
-    if isinstance(value, list | tuple):
-        return ", ".join(str(part) for part in value) or "none"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    fields = [(f"{room}.{each.name}", each.title, each.unit) for room, some in ROOMS for each in some]
+    fields += [(path, title, "") for path, title in WORDS.items()]
+    return [Correctable(path, title, unit, value_text(case, path)) for path, title, unit in fields]
 
 
 SEPARATORS = r"[,;，；、\n]"

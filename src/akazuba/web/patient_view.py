@@ -7,22 +7,29 @@ entered for another patient says only that.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 import msgspec
 
-from akazuba.governance.fhir_entries import History
+from akazuba.governance.course import Correction
+from akazuba.governance.fhir_entries import History, decoded, of_kind
 from akazuba.llm.facts import percent
 from akazuba.page import LEVELS
-from akazuba.records import Case, Patient
+from akazuba.records import Case, Medication, Patient
 from akazuba.storage.store import Person, Recorded
 from akazuba.web.assessment_view import ICONS
 from akazuba.web.vitals import BODY, VITALS
 
 YEAR_DAYS = 365.25
+ROOMS = (("vitals", VITALS), ("patient", BODY))
+"""The numbers of a case, by the part of it that has them."""
+
 INFANT_DAYS, CHILD_YEARS = 60, 5.0
 """An age is given in days below the first, in months below the second, else in years."""
+
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -56,13 +63,43 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Answer(Generic[Item]):
+    """What one consultation said. day: when it was, "" where it is not dated."""
+
+    day: str
+    items: tuple[Item, ...]
+
+
+@dataclass(frozen=True)
 class Known:
-    """What the last consultation says that stays true: None where nobody asked."""
+    """What stays true of her, each from the last consultation that asked; None where none did.
+
+    day: of the last consultation. earlier: allergies that older consultations named and the last answer does
+    not, each with the last day that named it: "none known" takes none of them away. answers: the last to each
+    question of a guideline.
+    """
 
     day: str = ""
-    allergies: tuple[str, ...] | None = None
-    medicines: tuple[str, ...] | None = None
-    conditions: tuple[str, ...] = ()
+    allergies: Answer[str] | None = None
+    earlier: tuple[tuple[str, str], ...] = ()
+    medications: Answer[Medication] | None = None
+    conditions: Answer[str] | None = None
+    answers: Mapping[str, str | float | bool] = field(default_factory=dict)
+
+    @property
+    def to_heed(self) -> tuple[str, ...] | None:
+        """Every allergy that was ever named."""
+        if self.allergies is None:
+            return None
+        return (*self.allergies.items, *(name for name, _ in self.earlier))
+
+    @property
+    def medicines(self) -> tuple[str, ...] | None:
+        return None if self.medications is None else tuple(map(medicine_text, self.medications.items))
+
+    @property
+    def illnesses(self) -> tuple[str, ...]:
+        return self.conditions.items if self.conditions else ()
 
 
 class _Triage(msgspec.Struct, frozen=True):
@@ -114,6 +151,71 @@ def _consulted(known: History, entry: Recorded, said: _Said, before: int) -> Con
     )
 
 
+@dataclass(frozen=True)
+class Corrected:
+    """One value that was corrected after an assessment. was: as it was assessed. now: as it should have come.
+    Both are "" for what is not assessed.
+    """
+
+    title: str
+    unit: str
+    was: str
+    now: str
+
+
+WORDS: Mapping[str, str] = {
+    "patient.age_years": "age in years",
+    "patient.age_months": "age in months",
+    "patient.age_days": "age in days",
+    "patient.sex": "sex",
+    "patient.pregnant": "pregnant",
+    "vitals.consciousness": "level of consciousness (AVPU)",
+    "vitals.on_oxygen": "on oxygen",
+    "allergies": "allergies",
+    "medications": "medicines taken",
+    "conditions": "known illnesses",
+    "gestational_age_weeks": "weeks of pregnancy",
+    "note": "note",
+    "date": "date of the consultation",
+}
+"""What can be corrected beside the numbers, by its path in the case."""
+
+
+def corrections_of(known: History, case: int | None) -> list[Corrected]:
+    """What of a case's values was corrected, as far as it changed. case: its entry."""
+    seen = known.seen.get(case) if case is not None else None
+    if seen is None or not seen.hers:
+        return []
+    numbers = {f"{room}.{each.name}": each for room, some in ROOMS for each in some}
+    said = (decoded(entry, Correction) for entry in of_kind(known.entries, "correction"))
+    found = []
+    for path in dict.fromkeys(one.field for one in said if one.case == case):
+        each = numbers.get(path)
+        title, unit = (each.title, each.unit) if each else (WORDS.get(path, path), "")
+        was, now = value_text(seen.came.case, path), value_text(seen.now.case, path)
+        if was != now:
+            found.append(Corrected(title, unit, was, now))
+    return found
+
+
+def value_text(case: Case, path: str) -> str:
+    """A value of a case as a form gives it; "" for not assessed.
+
+    >>> value_text(Case("a", allergies=()), "allergies"), value_text(Case("a"), "vitals.spo2_percent")
+    ('none', '')
+    """
+    if path == "medications":
+        return "" if case.medications is None else ", ".join(map(medicine_text, case.medications)) or "none"
+    value: object = msgspec.to_builtins(case)
+    for step in path.split("."):
+        value = value.get(step) if isinstance(value, dict) else None
+    if isinstance(value, list | tuple):
+        return ", ".join(str(part) for part in value) or "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def seen_by(known: History, case: int) -> str:
     return next((entry.by for entry in known.entries if entry.index == case), "")
 
@@ -123,11 +225,26 @@ def day_of(at_ms: int) -> datetime.date:
     return datetime.datetime.fromtimestamp(at_ms / 1000, datetime.UTC).date()
 
 
-def known_of(case: Case | None, when: str = "") -> Known:
-    if case is None:
-        return Known()
-    medicines = None if case.medications is None else tuple(map(medicine_text, case.medications))
-    return Known(when[:10], case.allergies, medicines, case.conditions)
+def known_of(cases: Iterable[tuple[Case, str]]) -> Known:
+    """cases: hers with their days, the oldest first, as `cases_of` gives them.
+
+    >>> known = known_of([(Case("a", allergies=("penicillin",)), "2026-11-01"), (Case("b"), "2026-11-29")])
+    >>> known.day, known.allergies
+    ('2026-11-29', Answer(day='2026-11-01', items=('penicillin',)))
+    """
+    known, named = Known(), dict[str, tuple[str, str]]()
+    for case, when in cases:
+        day = when[:10]
+        known = replace(known, day=day, answers={**known.answers, **case.answers})
+        if case.allergies is not None:
+            known = replace(known, allergies=Answer(day, case.allergies))
+            named |= {" ".join(name.casefold().split()): (name, day) for name in case.allergies}
+        if case.medications is not None:
+            known = replace(known, medications=Answer(day, case.medications))
+        if case.conditions:
+            known = replace(known, conditions=Answer(day, case.conditions))
+    last = {" ".join(name.casefold().split()) for name in known.allergies.items} if known.allergies else set()
+    return replace(known, earlier=tuple(said for key, said in named.items() if key not in last))
 
 
 def medicine_text(medicine: object) -> str:
@@ -164,10 +281,18 @@ def measured(case: Case) -> Mapping[str, float]:
     return {name: float(value) for name, value in values.items() if value is not None}
 
 
-def newest_case(known: History, besides: str = "") -> tuple[Case, str] | None:
-    """The last case that is hers, as it was corrected, and when it was. besides: the id of another case."""
-    cases = (one.now for one in reversed([*known.seen.values()]) if one.hers and one.now.case.id != besides)
-    return next(((visit.case, visit.when) for visit in cases), None)
+def cases_of(known: History, besides: str = "") -> list[tuple[Case, str]]:
+    """The cases that are hers, as they were corrected, and when each was; the oldest first.
+
+    besides: the id of one that is left out.
+    """
+    visits = (one.now for one in known.seen.values() if one.hers)
+    return [(visit.case, visit.when) for visit in visits if visit.case.id != besides]
+
+
+def newest_case(known: History) -> tuple[Case, str] | None:
+    """The last of `cases_of`."""
+    return next(reversed(cases_of(known)), None)
 
 
 # --- the age that a form begins with ----------------------------------------------------------------
@@ -241,15 +366,20 @@ def _day(when: str) -> datetime.date | None:
         return None
 
 
-def card(person: Person, last: tuple[Case, str] | None, today: datetime.date) -> dict[str, str | None]:
-    """What a new consultation's form begins with, by the names of its fields; None: leave it empty."""
+def card(person: Person, cases: Sequence[tuple[Case, str]], today: datetime.date) -> dict[str, str | None]:
+    """What a new consultation's form begins with, by the names of its fields; None: leave it empty.
+
+    cases: as `cases_of` gives them. Every allergy that was ever named is in its field: the nurse asks.
+    """
+    last = cases[-1] if cases else None
     case = last[0] if last else None
     age = age_today(person.born, last, today)
 
     def listed(items: Sequence[str] | None) -> str | None:
         return None if items is None else ", ".join(items) or "none"
 
-    known = known_of(case)
+    known = known_of(cases)
+    medicines = known.medications
     sex = person.sex or (case.patient.sex if case else None)
     return {
         "person.id": person.id,
@@ -259,11 +389,9 @@ def card(person: Person, last: tuple[Case, str] | None, today: datetime.date) ->
         "patient.sex": sex or None,
         "age": f"{age[1]:g}" if age else None,
         "age_unit": age[0] if age else None,
-        "allergies": listed(known.allergies),
-        "medications": None
-        if case is None or case.medications is None
-        else listed([medicine.name for medicine in case.medications]),
-        "conditions": ", ".join(known.conditions) or None,
+        "allergies": listed(known.to_heed),
+        "medications": listed([medicine.name for medicine in medicines.items]) if medicines else None,
+        "conditions": ", ".join(known.illnesses) or None,
     }
 
 

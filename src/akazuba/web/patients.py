@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -12,7 +13,7 @@ from starlette.routing import BaseRoute, Route
 
 from akazuba.governance.audit_reads import Reading, record_reads, record_search, searches_of, who_read
 from akazuba.governance.consent import PURPOSES, Allowed, may
-from akazuba.governance.decisions import Decided, Told, box_keys, outcomes_of, state_of
+from akazuba.governance.decisions import Decided, Told, outcomes_about, states_of
 from akazuba.governance.fhir_entries import History, history
 from akazuba.governance.roles import Action, Role, verdict
 from akazuba.governance.sessions import Granted
@@ -23,7 +24,9 @@ from akazuba.web.patient_charts import drawings
 from akazuba.web.patient_view import (
     age_today,
     card,
+    cases_of,
     consultations,
+    corrections_of,
     day_of,
     known_of,
     lines_of,
@@ -129,7 +132,7 @@ async def card_of(request: Request) -> Response:
 
     def work(kept: Records) -> dict[str, str | None]:
         read = read_of(kept, granted, patient, "picked for a consultation")
-        return card(read.person, newest_case(read.known), today())
+        return card(read.person, cases_of(read.known), today())
 
     return JSONResponse({"fields": await access.post_of(request).records(work)})
 
@@ -160,8 +163,9 @@ async def history_page(request: Request) -> Response:
         person=read.person,
         unnamed=read.person.name.startswith(UNNAMED),
         age=age_today(read.person.born, newest, today()),
-        known=known_of(*newest) if newest else known_of(None),
+        known=known_of(cases_of(read.known)),
         rows=consultations(read.known),
+        corrections=partial(corrections_of, read.known),
         drawings=drawings(lines_of(read.known)),
         standing=standing,
         day_of=day_of,
@@ -179,16 +183,16 @@ DONE: Mapping[str, str] = {
 
 
 def _standing(store: Store, read: Read) -> Standing:
-    keys, at = box_keys(store), now_ms()
-    hers = [row.assessment for row in consultations(read.known) if row.hers]
-    signed = {index: state_of(store, index, keys) for index in hers}
+    patient, at = read.person.id, now_ms()
+    hers = {row.assessment for row in consultations(read.known) if row.hers}
+    signed = states_of(store, patient, (entry for entry in read.known.entries if entry.index in hers))
+    told = outcomes_about(store, patient)
     looks = verdict(read.granted.user.role, "acknowledge-glass").allowed
-    patient = read.person.id
     first = max(0, store.size - SEARCHES_BACK)
     readings = [*who_read(store, patient), *searches_of(store, patient, first)] if looks else []
     return Standing(
         signed={index: made for index, made in signed.items() if isinstance(made, Decided)},
-        outcomes={index: told for index in hers if (told := outcomes_of(store, index))},
+        outcomes={index: told[index] for index in hers if index in told},
         consents={purpose: may(store, patient, purpose, at) for purpose in PURPOSES},
         readings=sorted(readings, key=lambda reading: -reading.index),
     )

@@ -20,9 +20,9 @@ from akazuba.records import Case
 from akazuba.storage.store import Person
 from akazuba.web import access
 from akazuba.web.assessment_view import View
-from akazuba.web.pages import document_words, page, reviewed
+from akazuba.web.pages import page, reviewed, screen_words
 from akazuba.web.patient_deeds import view_of
-from akazuba.web.patient_view import age_of, day_of, known_of, measured
+from akazuba.web.patient_view import Corrected, Known, age_of, cases_of, day_of, known_of, measured
 from akazuba.web.patients import asked_patient, read_of
 from akazuba.web.post import Records, now_ms
 from akazuba.web.vitals import BODY, VITALS
@@ -38,10 +38,14 @@ def routes() -> list[BaseRoute]:
 
 @dataclass(frozen=True)
 class Printed:
-    """leaf: of the assessment in the log, in hex. log: the log's name."""
+    """view: with the case as it was assessed. corrected: what was put right since. known: what stays true of
+    her, whichever consultation asked. leaf: of the assessment in the log, in hex. log: the log's name.
+    """
 
     person: Person
     view: View
+    corrected: tuple[Corrected, ...]
+    known: Known
     standing: Standing
     leaf: str
     log: str
@@ -59,12 +63,12 @@ async def print_page(request: Request) -> Response:
     def work(kept: Records) -> Printed:
         read = read_of(kept, granted, patient, f"{kind} of assessment {index} printed")
         store = kept.opened()
-        view = view_of(kept, read, index, language)
-        leaf = store.node(0, index).hex()
-        return Printed(read.person, view, state_of(store, index), leaf, origin(store))
+        view, _, corrected = view_of(kept, read, index, language)
+        leaf, known = store.node(0, index).hex(), known_of(cases_of(read.known))
+        return Printed(read.person, view, corrected, known, state_of(store, index), leaf, origin(store))
 
     printed = await access.post_of(request).records(work)
-    words, case = document_words(language), printed.view.case
+    words, case = screen_words(language), printed.view.case
     made = printed.standing.newest.decision if isinstance(printed.standing, Decided) else None
     day = case.date or day_of(now_ms()).isoformat()
     return await page(
@@ -85,7 +89,7 @@ async def print_page(request: Request) -> Response:
         day=day,
         age=age_of(case),
         numbers=_numbers(case),
-        known=known_of(case, day),
+        known=printed.known,
         made=made,
         her_say=words.say,
         her_fill=words.fill,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -23,18 +24,21 @@ from akazuba.web.pages import fragment, page
 from akazuba.web.post import Records
 
 DEEDS = ("acknowledge", "seen", "left")
+MOST_SHOWN = 200
+"""Lines; the most urgent stand first."""
 
 
 @dataclass(frozen=True)
 class Line:
-    """One who waits. minutes: since she came. assessment: its index, where it was recorded.
-    name: for who may see patients, else "".
+    """One who waits. minutes: since she came. calls: alarms that nobody answers. assessment: its index, where
+    it was recorded. name: for who may see patients, else "".
     """
 
     entry: Waiting
     title: str
     icon: str
     minutes: int
+    calls: int
     assessment: int | None
     name: str
 
@@ -62,7 +66,8 @@ async def _shown(request: Request, *, use: bool = True) -> list[Line]:
 
 
 def _lines(kept: Records, session: tuple[Session, User] | None) -> list[Line]:
-    now, waiting, store = system_now(), kept.queue.waiting(), kept.store
+    now, waiting, store = system_now(), kept.queue.waiting()[:MOST_SHOWN], kept.store
+    calls = kept.queue.calls()
     newest = {entry.case_id: newest_of(store, entry.case_id) if store else None for entry in waiting}
     names = _names(kept, session, [index for index in newest.values() if index is not None])
     return [
@@ -71,6 +76,7 @@ def _lines(kept: Records, session: tuple[Session, User] | None) -> list[Line]:
             LEVELS[entry.level][0],
             ICONS[entry.level],
             int(min(now.since(entry.arrived), 86_400 * 30) // 60),
+            calls.get(entry.case_id, 0),
             newest[entry.case_id],
             names.get(newest[entry.case_id], ""),
         )
@@ -96,15 +102,16 @@ def _names(kept: Records, session: tuple[Session, User] | None, indices: list[in
 async def answer(request: Request) -> Response:
     """Somebody is on the way (acknowledge), has seen her (seen), or she went away (left).
 
-    Whoever runs to her need not sign in first; who takes her off the queue does, once the box is unlocked.
+    Whoever runs to her need not sign in first, but without a name the alarm comes back; who takes her off the
+    queue needs the right to record, once the box is unlocked.
     """
     form = await access.posted(request)
     case, deed = request.path_params["case"], request.path_params["deed"]
     if deed not in DEEDS:
         raise InputError("queue", ", ".join(DEEDS), repr(deed[:20]))
     session = await access.signed_in(request)
-    if deed != "acknowledge" and session is None and access.post_of(request).state == "open":
-        raise access.SignInNeededError("nobody is signed in on this tablet")
+    if deed != "acknowledge" and access.post_of(request).state == "open":
+        await access.demand(request, "record")
     by = session[1].id if session else NOBODY
     why = access.field(form, "why", 500)
 
@@ -115,7 +122,8 @@ async def answer(request: Request) -> Response:
             index = newest_of(kept.store, case) if kept.store else None
             if kept.store and index is not None and before:
                 waited = system_now().since(before.triaged or before.arrived)
-                record_acknowledged(kept.store, by, index, waited if waited < 1e9 else None)
+                with suppress(InputError):  # she was erased meanwhile; she is still a patient who waits
+                    record_acknowledged(kept.store, by, index, waited if waited < 1e9 else None)
         elif deed == "seen":
             kept.queue.seen(case, by)
         else:

@@ -9,13 +9,15 @@ from starlette.routing import BaseRoute, Route
 
 from akazuba.errors import InputError
 from akazuba.governance.passkeys import MOST_BYTES, offered
+from akazuba.governance.pins import system_moment
 from akazuba.governance.roles import BEHIND_GLASS, known_action
 from akazuba.governance.sessions import Granted, Started
+from akazuba.governance.signing_in import begun, ended
 from akazuba.governance.users import users
 from akazuba.web import access, passkeys
 from akazuba.web.home import own_path
 from akazuba.web.pages import page
-from akazuba.web.post import Records
+from akazuba.web.post import Post, Records
 
 
 def routes() -> list[BaseRoute]:
@@ -65,7 +67,8 @@ async def sign_in_page(request: Request, error: str = "", status: int = 200) -> 
     def work(kept: Records) -> tuple[list[tuple[str, str]], bool]:
         if kept.store is None:
             return [], False
-        people = [(user.id, user.name) for user in users(kept.store).values() if user.usable]
+        tablet = access.visitor(request).tablet
+        people = [(user.id, user.name) for user in users(kept.store).values() if user.usable_on(tablet)]
         return people, host is not None and offered(kept.store, host)
 
     people, passkey = await access.post_of(request).records(work)
@@ -85,30 +88,45 @@ async def sign_in(request: Request) -> Response:
     """By PIN, or by what a passkey answered to `/sign-in/passkey`."""
     form = await access.posted(request)
     who, pin = access.field(form, "user", 80), access.field(form, "pin", 40)
-    answer = access.field(form, "answer", MOST_BYTES)
+    answer, reason = access.field(form, "answer", MOST_BYTES), access.field(form, "reason", 500)
     back, visitor = access.field(form, "next", 500) or "/", access.visitor(request)
 
-    def work(kept: Records) -> Started:
-        if answer and not pin:
-            return passkeys.started(kept, passkeys.needed(request), answer, visitor.tablet)
-        return kept.entrance().start(who, pin, visitor.tablet)
+    def by_key(kept: Records) -> Started:
+        return passkeys.started(kept, passkeys.needed(request), answer, visitor.tablet, reason)
 
+    post = access.post_of(request)
     try:
-        started = await access.post_of(request).records(work)
+        started = (
+            await post.records(by_key)
+            if answer and not pin
+            else await _by_pin(post, who, pin, visitor.tablet, reason)
+        )
     except InputError as problem:
         if "x-fragment" in request.headers:
             raise
         return await sign_in_page(request, str(problem), 422)
+    back = back if own_path(back) else "/"
     response: Response = (
         JSONResponse({"wrong_before": started.wrong_before})
         if "x-fragment" in request.headers
         else await page(request, "signed_in.html", wrong_before=started.wrong_before, back=back)
         if started.wrong_before
-        else RedirectResponse(back if own_path(back) else "/", 303)
+        else RedirectResponse(back, 303)
     )
     access.set_cookie(request, response, access.SESSION, started.token)
     access.remember(request, response)
     return response
+
+
+async def _by_pin(post: Post, who: str, pin: str, tablet: str, reason: str) -> Started:
+    """The attempt is counted, then compared beside the records, then told what came of it."""
+    trial = await post.records(lambda kept: begun(kept.opened(), who, tablet, system_moment()))
+    right = await post.compared(lambda: trial.kept.is_of(pin))
+
+    def work(kept: Records) -> Started:
+        return kept.entrance().started(ended(kept.opened(), trial, right=right), tablet, reason)
+
+    return await post.records(work)
 
 
 async def sign_out(request: Request) -> Response:

@@ -82,7 +82,7 @@ async def store(request: Request) -> Response:
             expected = 'multipart/related; type="application/dicom"'
             found = request.headers.get("content-type", "none")[:80]
             return _error(415, f"Content-Type: expected {expected}, found {found}")
-        found_parts = parts(await request.body(), boundary)
+        found_parts = await asyncio.to_thread(parts, await request.body(), boundary)
     except TokenError as problem:
         return JSONResponse({"error": problem.words}, problem.status, problem.headers)
     except InputError as problem:

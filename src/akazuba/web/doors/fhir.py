@@ -157,6 +157,8 @@ def _page(store: Store, asker: Asker, kind: str, asked: Query) -> Page:
         raise RefusedError(400, "required", "patient", "a patient, such as Patient/p1", "none")
     if asked.since is None and asked.after == BEGINNING:
         raise RefusedError(400, "required", "patient, _lastUpdated", "one of them", "neither")
+    if asked.count == 0:
+        raise RefusedError(400, "not-supported", "_count", "1 or more where no patient is named", "0")
     return polled(store, asker, kind, asked)
 
 
@@ -195,8 +197,8 @@ async def _kept(request: Request, who: Program, done: Assessed, body: bytes) -> 
     def work(records: Records) -> Imported:
         store, ran = records.opened(), records.versions
         made = take_in(store, who.client, base, done.posted, body, case, said, done.pictures, ran, now_ms)
-        if not made.again:
-            wait_for_imported(records, done.case, done.said, made.assessment, date.today())  # noqa: DTZ011 - the day at the post
+        # sent again too: it may have been cut off before she waited
+        wait_for_imported(records, done.case, done.said, made.assessment, date.today())  # noqa: DTZ011 - the day at the post
         return made
 
     return await post.records(work)

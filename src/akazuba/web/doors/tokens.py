@@ -140,7 +140,14 @@ class Mint:
         try:
             said = jwt.decode(token, self.key, registry=_Pinned(algorithms=[OURS]))
             claims = msgspec.convert(said.claims, Claims)
-        except (JoseError, UntrustedError, msgspec.MsgspecError, ValueError, TypeError) as problem:
+        except (
+            JoseError,
+            UntrustedError,
+            msgspec.MsgspecError,
+            ValueError,
+            TypeError,
+            RecursionError,
+        ) as problem:
             raise _unauthorised("one that this box has given since its start", "another") from problem
         if claims.iss != self.name or claims.aud != self.name or said.header.get("typ") != "at+jwt":
             raise _unauthorised("an access token of this box", "another")
@@ -171,6 +178,8 @@ class Mint:
             raise _invalid_client(problem.item, problem.expected, problem.found) from problem
         except msgspec.MsgspecError as problem:
             raise _invalid_client("client_assertion", "iss, sub, aud, exp and jti", str(problem)) from problem
+        except RecursionError as problem:
+            raise _too_deep() from problem
         except (JoseError, ValueError, TypeError) as problem:
             raise _invalid_client(
                 "client_assertion", "one signed by a registered key", "one that does not verify"
@@ -185,6 +194,8 @@ class Mint:
             head, body, _ = assertion.split(".")
             kid = _json(head)["kid"]
             name = _json(body)["sub"]
+        except RecursionError as problem:
+            raise _too_deep() from problem
         except (ValueError, KeyError, TypeError, msgspec.MsgspecError) as problem:
             raise _invalid_client(
                 "client_assertion", "a signed JWT with kid and sub", "another text"
@@ -372,6 +383,10 @@ def _unauthorised(expected: str, found: str) -> TokenError:
 
 def _invalid_client(item: str, expected: str, found: str) -> TokenError:
     return TokenError(401, "invalid_client", item, expected, found)
+
+
+def _too_deep() -> TokenError:
+    return _invalid_request("client_assertion", "a signed JWT with kid and sub", "JSON of too many levels")
 
 
 def _invalid_request(item: str, expected: str, found: str) -> TokenError:

@@ -3,6 +3,7 @@
 document.documentElement.classList.add("js");
 
 const LOOK_MS = 5000;
+const IDLE_MS = 600_000; // of a session that this page was never told of, since the box was away
 const SOFT = { "X-Fragment": "1", Accept: "text/html, application/json" };
 const spoken = document.body.dataset;
 
@@ -12,6 +13,7 @@ const box = {
   state: null, // the newest answer of /state, null while the box is away
   user: spoken.user || null, // id of who is signed in, as far as this page knows
   idle_ms: 0, // after so long without a touch her session is over
+  first: null, // the first look at the box, whether it answered or not
 
   // Sends a form, which `made` makes anew for each try. A session that is over is opened again in place.
   async post(path, made, again = true) {
@@ -204,15 +206,20 @@ function touch() {
 for (const kind of ["pointerdown", "keydown", "input"]) addEventListener(kind, touch, { passive: true, capture: true });
 async function watch() {
   if (document.hidden) return;
-  const idle = Math.abs(Date.now() - lastTouch()), over = box.idle_ms && idle > box.idle_ms;
+  const idle = Math.abs(Date.now() - lastTouch()), most = box.idle_ms || (drafts.owner ? IDLE_MS : 0), over = most && idle > most;
   await box.look(!over && idle > 2 * LOOK_MS);
   if (!over || box.user || !box.online || document.getElementById("sign-in").open) return;
   box.idle_ms = 0;
   await ready(); // nobody was there for so long: what stands on the screen is not for whoever comes by
+  await Promise.race([sending.flush(), new Promise((resolve) => { setTimeout(resolve, LOOK_MS); })]);
+  await drafts.leave();
+  toSignIn();
+}
+function toSignIn() {
   location.assign(`/sign-in?next=${encodeURIComponent(location.pathname + location.search + location.hash)}`);
 }
 touch();
-box.look();
+box.first = box.look();
 setInterval(watch, LOOK_MS);
 document.addEventListener("visibilitychange", watch);
 addEventListener("online", () => box.look());

@@ -10,10 +10,17 @@ function show(html) {
     const known = draft.pictures.find((each) => each.name === figure.dataset.picture);
     if (known) figure.querySelector("img").src = URL.createObjectURL(known.blob);
   }
+  for (const place of answer.querySelectorAll("[data-person]")) place.textContent = personOf(place.dataset.none);
   trail();
   const title = answer.querySelector("#urgency");
   if (title && location.hash === "#result") title.focus({ preventScroll: true });
   askForWords();
+}
+
+// Who it is, as the form names her.
+function personOf(none) {
+  const { "person.name": name = "", "person.born": born } = draft.fields;
+  return `${name.trim() || none}${born ? `, ${born}` : ""}`;
 }
 
 async function askForWords() {

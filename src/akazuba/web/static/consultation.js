@@ -5,10 +5,11 @@ const page = form.dataset;
 const answer = document.getElementById("answer");
 const STEPS = [...document.querySelectorAll(".step")].map((section) => section.id);
 let draft = null;
+let shut = null; // id and owner of a form that is not for whoever is here
 
 const hex = (bytes) => Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (b) => b.toString(16).padStart(2, "0")).join("");
 // date: from the box, when it is first sent. trail: what was answered below an assessment, the newest last.
-const fresh = (patient) => ({ id: `c-${hex(8)}`, began: Date.now(), date: null, owner: drafts.owner, state: "draft", fields: {}, signs: [], findings: {}, tests: {}, answers: {}, unanswered: [], trail: [], pictures: [], person: patient || `p-${hex(8)}`, known: Boolean(patient) });
+const fresh = (patient) => ({ id: `c-${hex(8)}`, began: Date.now(), date: null, owner: drafts.opens(drafts.owner) ? drafts.owner : "", state: "draft", fields: {}, signs: [], findings: {}, tests: {}, answers: {}, unanswered: [], trail: [], pictures: [], person: patient || `p-${hex(8)}`, known: Boolean(patient), picked: null });
 
 // --- the draft and the form
 
@@ -34,18 +35,32 @@ function write() {
   woman();
   listPictures();
   listSensed();
+  listPicked();
 }
 
 // Kept on the tablet as long as it holds something that the box has not recorded.
 const BLANK = new Set(["band", "language", "age_unit"]);
 const empty = () => !draft.signs.length && !draft.pictures.length && !draft.trail.length && Object.keys(draft.fields).every((name) => BLANK.has(name));
-const content = () => JSON.stringify([caseOf(draft), draft.person, draft.fields["person.name"], draft.unanswered]);
+const content = (of = draft) => JSON.stringify([caseOf(of), of.person, ...["name", "born", "place"].map((name) => of.fields[`person.${name}`]), of.unanswered]);
 let saving = Promise.resolve();
 function save() {
+  if (draft) outdate();
+  return store();
+}
+function store() {
   if (!draft) return saving;
-  read();
-  saving = saving.then(() => (empty() || draft.recorded === content() ? drafts.remove(draft.id) : drafts.put(draft))).catch(unkept);
+  const mine = read(), done = empty() || mine.recorded === content();
+  saving = saving.then(() => (done ? drafts.remove(mine.id) : drafts.put(mine))).catch(unkept);
   return saving;
+}
+
+// An answer, and the form to sign it, stand as long as the form holds what they are of.
+let shownFor = null, outdated = false;
+function outdate() {
+  read();
+  if (!answer.firstChild || content() === shownFor) return;
+  answer.replaceChildren();
+  outdated = true;
 }
 
 function unkept(problem) {
@@ -58,26 +73,35 @@ function unkept(problem) {
 
 let asked = 0;
 async function assess(keep = false) {
-  const turn = ++asked;
+  const turn = ++asked, mine = draft;
   if (!badField(keep)) return;
-  await save();
+  outdated = false;
+  await store();
+  if (draft !== mine) return;
   const progress = document.getElementById("progress"), failed = document.getElementById("failed");
   progress.textContent = page.sending;
   failed.hidden = true;
   busy(true);
   try {
-    await sending.dated(draft);
-    const said = content();
-    const sent = await box.post("/consultation/assess", () => sending.packed(draft, keep === true));
+    await sending.dated(mine);
+    let said = null;
+    const sent = await box.post("/consultation/assess", () => {
+      said = content(mine);
+      return sending.packed(mine, keep === true);
+    });
     const html = await sent.text();
     if (turn !== asked) return;
     progress.textContent = "";
+    shownFor = said;
     show(html);
-    const state = answer.querySelector(".assessment").dataset.kept;
-    if (!state) return;
-    draft.state = "draft";
-    draft.recorded = said;
-    await save();
+    if (answer.querySelector(".assessment").dataset.kept) {
+      draft.state = "draft";
+      draft.recorded = said;
+      await store();
+      if (turn !== asked) return;
+    }
+    outdate(); // where the form went on meanwhile
+    if (outdated && location.hash === "#result") assess();
   } catch (problem) {
     if (turn !== asked) return;
     progress.textContent = "";
@@ -108,6 +132,7 @@ async function away(problem, failed, keep) {
 
 function busy(yes) {
   for (const button of document.querySelectorAll("[data-assess], [data-keep]")) button.disabled = yes;
+  answer.inert = yes; // what stands there is of what was said before
 }
 
 // A number that no patient can have is asked back here, and never sent.
@@ -133,6 +158,10 @@ function step(focus = true) {
     } else link.removeAttribute("aria-current");
   }
   answer.hidden = name !== "result";
+  if (name === "result" && draft) {
+    outdate();
+    if (outdated) assess();
+  }
   const title = document.querySelector(`#${name} h2`);
   if (title && focus) title.focus({ preventScroll: true });
   if (focus) scrollTo(0, 0);
@@ -179,13 +208,14 @@ function inRange(field) {
 
 // What a plugin's sensor reads goes into its field, where the nurse sees it and may change it.
 async function readSensor(button) {
-  const place = document.getElementById("sensors").dataset, failed = document.getElementById("not-sensed"), words = button.textContent;
+  const mine = draft, place = document.getElementById("sensors").dataset, failed = document.getElementById("not-sensed"), words = button.textContent;
   failed.hidden = true;
   button.disabled = true;
   button.textContent = place.reading;
   try {
     const sent = await box.post(`/consultation/sensor/${encodeURIComponent(button.dataset.sensor)}`, new FormData());
     const { field, sensor, unit, value, simulated } = await sent.json();
+    if (draft !== mine) return;
     form.elements[field].value = value;
     inRange(form.elements[field]);
     draft.sensed = { ...draft.sensed, [field]: { sensor, unit, value, simulated } };
@@ -203,7 +233,7 @@ async function readSensor(button) {
 // Beside what was read, as long as it was not changed: from which sensor.
 function listSensed() {
   const list = document.getElementById("sensed");
-  if (!list) return;
+  if (!list || !draft) return;
   const place = document.getElementById("sensors").dataset;
   const there = Object.entries(draft.sensed || {}).filter(([name, { value }]) => form.elements[name]?.value === String(value));
   list.replaceChildren(...there.map(([name, { sensor, unit, value, simulated }]) => {
@@ -228,11 +258,13 @@ function listPictures() {
 
 // A picture that another machine sent to the box. The box gives it to this consultation, by name.
 async function fromMachine(id, kind) {
-  const asked = new FormData();
+  const mine = draft, asked = new FormData();
   asked.set("case", draft.id);
   try {
     const sent = await box.post(`/pictures/${encodeURIComponent(id)}/take`, asked);
-    draft.pictures.push({ name: `${kind}-${hex(3)}.png`, kind, blob: await sent.blob() });
+    const blob = await sent.blob();
+    if (draft !== mine) return;
+    draft.pictures.push({ name: `${kind}-${hex(3)}.png`, kind, blob });
     listPictures();
     await save();
   } catch (problem) {
@@ -247,24 +279,156 @@ async function listArrived() {
   if (!place.children.length) place.textContent = place.dataset.none;
 }
 
+// --- who it is
+
+// What the box knows of a patient goes into the form; she is picked once that is here, and not before.
 async function knownPatient(id) {
-  const there = await box.get(`/patients/${encodeURIComponent(id)}/card`);
+  const mine = draft, there = await box.get(`/patients/${encodeURIComponent(id)}/card`, true);
   if (!there) return;
-  const card = await there.json();
-  for (const [name, value] of Object.entries(card.fields)) if (form.elements[name] && value !== null) form.elements[name].value = value;
+  const { fields } = await there.json();
+  if (draft !== mine) return;
+  const known = Object.keys(fields).filter((name) => form.elements[name] && fields[name] !== null);
+  for (const name of known) form.elements[name].value = fields[name];
+  Object.assign(draft, { person: id, known: true, picked: Object.fromEntries(known.map((name) => [name, form.elements[name].value])) });
+  document.getElementById("known").hidden = true;
   woman();
+  listPicked();
   await save();
+}
+
+// As the box compares particulars: another name, or another birth or sex than the known one, is another patient.
+const plainly = (name) => name.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase().trim().replace(/\s+/g, " ");
+function another(name) {
+  const said = form.elements[name].value, known = draft.picked[name];
+  if (name === "person.name") return plainly(said) !== plainly(known);
+  return Boolean(known && said) && said !== known;
+}
+
+// Not the patient who was picked: what came from her record goes, except where it was changed or is being changed.
+function unpick(edited = "") {
+  const was = { id: draft.person, name: draft.picked?.["person.name"] || draft.person, recorded: draft.recorded };
+  for (const [name, value] of Object.entries(draft.picked || {})) {
+    const field = form.elements[name];
+    if (name === edited || field.value !== value) continue;
+    if (field.tagName === "SELECT") field.selectedIndex = 0;
+    else field.value = "";
+    inRange(field);
+  }
+  Object.assign(draft, { person: `p-${hex(8)}`, known: false, picked: null });
+  if (was.recorded) nextCase();
+  woman();
+  save();
+  listPicked(was);
+}
+
+// What is recorded of one patient stays hers; what follows is another consultation.
+function nextCase() {
+  const old = draft.id;
+  saving = saving.then(() => drafts.remove(old)).catch(unkept);
+  Object.assign(draft, { id: `c-${hex(8)}`, recorded: null });
+  for (const each of draft.pictures) each.kept = null;
+  named();
+}
+
+function listPicked(was = null) {
+  const place = document.getElementById("picked"), words = place.dataset, link = place.querySelector("a"), line = place.querySelector("p");
+  place.hidden = !draft.known && !was;
+  place.querySelector("button").hidden = !draft.known;
+  link.hidden = !was?.recorded;
+  if (draft.known) {
+    const { "person.name": name = draft.person, "person.born": born, "patient.sex": sex } = draft.picked || {};
+    const told = sex && [...form.elements["patient.sex"].options].find((each) => each.value === sex)?.textContent;
+    line.textContent = words.picked.replace("{}", () => [name, born, told].filter(Boolean).join(", "));
+  } else if (was) {
+    line.textContent = [words.not, ...(was.recorded ? [words.stays] : [])].map((text) => text.replace("{}", () => was.name)).join(" ");
+    link.href = `/patients/${encodeURIComponent(was.id)}`;
+  }
 }
 
 async function lookUp() {
   const place = document.getElementById("known"), name = form.elements["person.name"].value.trim();
-  if (draft.known || name.length < 3 || !box.user || !box.online) { place.hidden = true; return; }
+  if (!draft || draft.known || name.length < 3 || !box.user || !box.online) { place.hidden = true; return; }
   const found = await box.find(name).catch(() => null);
-  if (!found) return;
+  if (!found || !draft || draft.known) return;
   const read = new DOMParser().parseFromString(await found.text(), "text/html");
   place.replaceChildren(...read.body.childNodes);
   place.hidden = !place.querySelector("[data-patient]");
 }
+
+// --- whose form it is
+
+// Nothing of a form stays on the screen when it is not for whoever is here.
+function closeForm({ id, owner }) {
+  asked += 1;
+  [shut, draft] = [{ id, owner }, null];
+  clearTimeout(typing);
+  clearTimeout(looking);
+  form.reset();
+  for (const field of form.elements) inRange(field);
+  bands();
+  busy(false);
+  answer.replaceChildren();
+  for (const place of ["progress", "picture-list", "sensed", "known", "arrived"]) document.getElementById(place)?.replaceChildren();
+  for (const place of ["failed", "known", "picked", "not-sensed", "parts"]) document.getElementById(place)?.toggleAttribute("hidden", true);
+  document.querySelector("#picked p").textContent = "";
+  belongs(owner);
+}
+
+async function belongs(owner) {
+  const told = document.getElementById("shut"), line = told.querySelector("p"), names = document.createElement("div");
+  const say = (name) => { line.textContent = told.dataset.text.replace("{}", () => name); };
+  told.hidden = false;
+  say(owner);
+  await people(names);
+  const hers = names.querySelector(`input[value="${CSS.escape(owner)}"]`);
+  if (hers && shut?.owner === owner) say(hers.closest("label").textContent.trim());
+}
+
+// The draft of an id, or a new one; null where it is not for whoever is here.
+async function openForm(id, patient = null) {
+  const kept = id ? await drafts.get(id) : null;
+  if (kept && (kept.shut || !drafts.opens(kept.owner))) {
+    closeForm(kept);
+    return null;
+  }
+  [shut, draft, outdated] = [null, kept || fresh(patient), false];
+  delete draft.refused;
+  form.reset();
+  write();
+  document.getElementById("shut").hidden = true;
+  document.getElementById("parts").hidden = false;
+  named();
+  return kept;
+}
+
+const named = () => history.replaceState(null, "", `?draft=${draft.id}${location.hash}`);
+async function reopen() {
+  const { id, owner } = shut;
+  if (!drafts.opens(owner)) return;
+  shut = null;
+  await openForm(id);
+  step(false);
+}
+
+// Nobody's form becomes hers who signs in over it; another's is closed.
+document.addEventListener("owner-known", () => {
+  if (shut) { reopen(); return; }
+  if (!draft) return;
+  read();
+  if (draft.owner && draft.owner !== drafts.owner && !empty()) { closeForm(draft); return; }
+  draft.owner = drafts.owner;
+  save();
+});
+document.addEventListener("user-known", async () => {
+  if (shut) { reopen(); return; }
+  if (!draft || !draft.owner) return;
+  const mine = read();
+  if (empty()) { if (!drafts.opens(mine.owner)) mine.owner = ""; return; }
+  if (!box.user || box.user === mine.owner) return;
+  await save();
+  if (draft === mine) closeForm(mine);
+});
+document.querySelector("[data-open]").addEventListener("click", () => signIn());
 
 // --- listening
 
@@ -278,8 +442,11 @@ form.addEventListener("keydown", (event) => {
 });
 form.addEventListener("input", (event) => {
   const { name } = event.target;
+  if (!draft) return;
   inRange(event.target);
   listSensed();
+  if (draft.picked && ["person.name", "person.born", "patient.sex"].includes(name) && another(name)) unpick(name);
+  outdate();
   if (name === "age") delete event.target.dataset.reckoned;
   clearTimeout(typing);
   typing = setTimeout(save, 150);
@@ -329,20 +496,16 @@ document.getElementById("arrived").addEventListener("click", (event) => {
 document.getElementById("known").addEventListener("click", (event) => {
   const chosen = event.target.closest("[data-patient]");
   if (!chosen) return;
-  draft.person = chosen.dataset.patient;
-  draft.known = true;
-  document.getElementById("known").hidden = true;
-  knownPatient(draft.person);
+  knownPatient(chosen.dataset.patient);
+});
+document.querySelector("#picked button").addEventListener("click", () => {
+  unpick();
+  form.elements["person.name"].focus();
 });
 addEventListener("hashchange", () => step());
 addEventListener("pagehide", save);
 document.addEventListener("visibilitychange", () => { if (document.hidden) save(); });
 leaving.push(save);
-document.addEventListener("owner-known", () => {
-  if (!draft || draft.owner === drafts.owner) return;
-  draft.owner = drafts.owner; // she signed in over it, and goes on with it
-  save();
-});
 document.addEventListener("box-back", () => {
   if (!draft) return;
   if (draft.state === "waiting") assess(true);
@@ -351,25 +514,18 @@ document.addEventListener("box-back", () => {
 
 async function begin() {
   await drafts.begin();
-  const wanted = new URLSearchParams(location.search), patient = wanted.get("patient");
-  let unfinished = wanted.get("draft") && (await drafts.get(wanted.get("draft")));
-  if (unfinished && unfinished.shut && box.user) {
-    await drafts.belong(box.user);
-    unfinished = await drafts.get(wanted.get("draft"));
+  const wanted = new URLSearchParams(location.search), patient = wanted.get("patient"), id = wanted.get("draft");
+  if (id && drafts.owner !== (box.user || "")) {
+    await box.first; // only the box knows who is here
+    if (box.user) await drafts.belong(box.user);
   }
-  if (unfinished && unfinished.shut) {
-    document.getElementById("shut").hidden = false;
-    unfinished = null;
-  }
-  draft = unfinished || fresh(patient);
-  delete draft.refused;
-  form.reset();
-  write();
-  history.replaceState(null, "", `?draft=${draft.id}${location.hash}`);
+  const unfinished = await openForm(id, patient);
   step(false);
-  if (patient && !unfinished) await knownPatient(patient);
-  if (wanted.get("arrived") && !unfinished) await fromMachine(wanted.get("arrived"), wanted.get("kind") || "chest-xray");
-  if (draft.state === "waiting" && box.state) assess(true);
+  if (draft && !unfinished) {
+    if (patient) await knownPatient(patient);
+    if (wanted.get("arrived")) await fromMachine(wanted.get("arrived"), wanted.get("kind") || "chest-xray");
+  }
+  if (draft && draft.state === "waiting" && box.state) assess(true);
   dictation();
   form.dataset.ready = "yes";
 }
@@ -388,7 +544,7 @@ async function dictation() {
   button.addEventListener("click", () => {
     if (hearing) { hearing.stop(); return; }
     hearing = Object.assign(new Recognition(), { lang: form.elements.language.value, processLocally: true, continuous: true });
-    hearing.onresult = (event) => { form.elements.note.value += ` ${event.results[event.results.length - 1][0].transcript}`; save(); };
+    hearing.onresult = (event) => { if (!draft) return; form.elements.note.value += ` ${event.results[event.results.length - 1][0].transcript}`; save(); };
     hearing.onend = () => { hearing = null; button.textContent = words; };
     button.textContent = button.dataset.stop;
     hearing.start();

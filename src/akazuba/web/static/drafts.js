@@ -1,7 +1,8 @@
 // What was typed, on this tablet, until the box has it: one record a consultation in IndexedDB.
 //
-// What a signed-in user types is kept under a key that the box gives for her and that leaves the tablet when she
-// signs out: nobody else opens it. What is typed while nobody is signed in is kept as it is.
+// What a signed-in user types is kept under a key that the box gives for her and that leaves every tab of the tablet
+// when she signs out or was away too long: nobody else opens it. What is typed while nobody is signed in is kept as
+// it is.
 "use strict";
 const drafts = {
   owner: "", // whose key lies on this tablet, "" for nobody's
@@ -33,11 +34,19 @@ const drafts = {
   // --- whose they are
 
   known: null,
+  tabs: new BroadcastChannel("akazuba-owner"),
   begin() {
-    this.known ||= this._run("readonly", (at) => at("key").get("own")).then((own) => {
-      if (own) [this.owner, this._key] = [own.owner, own.key];
-    });
+    this.known ||= this._look();
     return this.known;
+  },
+  async _look() {
+    const own = await this._run("readonly", (at) => at("key").get("own"));
+    [this.owner, this._key] = own ? [own.owner, own.key] : ["", null];
+  },
+  // Whether what `owner` typed may stand on the screen: she is signed in, or nobody can sign in (the box is away or
+  // locked) and her key is still here.
+  opens(owner) {
+    return !owner || (owner === this.owner && (box.user === owner || !box.state || box.state.state !== "open"));
   },
   async belong(user) {
     await this.begin();
@@ -46,13 +55,29 @@ const drafts = {
     if (!sent) return;
     const told = await sent.json();
     const key = crypto.subtle ? await crypto.subtle.importKey("raw", Uint8Array.from(atob(told.key), (c) => c.charCodeAt(0)), "AES-GCM", false, ["encrypt", "decrypt"]) : null;
+    if (this.owner) await ready(); // what stands there is hers whose key goes
     await this._run("readwrite", (at) => at("key").put({ owner: told.user, key }, "own"));
     [this.owner, this._key] = [told.user, key];
-    document.dispatchEvent(new CustomEvent("owner-known"));
+    this._tell();
   },
   async leave() {
     await this._run("readwrite", (at) => at("key").clear());
     [this.owner, this._key] = ["", null];
+    this._tell();
+  },
+  _tell() {
+    this.tabs.postMessage("another owner");
+    document.dispatchEvent(new CustomEvent("owner-known"));
+  },
+  // Another tab of this tablet has another key, or none any more.
+  async heard() {
+    await ready();
+    const before = this.owner;
+    await this._look();
+    if (before === this.owner) return;
+    document.dispatchEvent(new CustomEvent("owner-known"));
+    if (!this.owner && spoken.user && !document.getElementById("consultation")) toSignIn(); // what it shows was shown to her
+    else box.look();
   },
 
   // --- one draft
@@ -60,10 +85,10 @@ const drafts = {
   async put(draft) {
     await this.begin();
     const { pictures, ...rest } = { ...draft, changed: Date.now() };
-    const { id, owner, state, changed } = rest;
+    const { id, owner, state, changed, told } = rest;
     if (owner && owner !== this.owner) return; // she has signed out: what she typed was sealed before that
     const mine = owner && this._key;
-    const kept = { id, owner, state, changed };
+    const kept = { id, owner, state, changed, told };
     const body = { ...rest, pictures: pictures.map(({ name, kind }) => ({ name, kind })) };
     if (mine) kept.sealed = await this._seal(id, new TextEncoder().encode(JSON.stringify(body)));
     else kept.body = body;
@@ -96,8 +121,8 @@ const drafts = {
     });
   },
 
-  async _open({ id, owner, state, changed, sealed, body }, whole) {
-    if (owner && owner !== this.owner) return { id, owner, state, changed, shut: true };
+  async _open({ id, owner, state, changed, told, sealed, body }, whole) {
+    if (owner && owner !== this.owner) return { id, owner, state, changed, told, shut: true };
     const draft = sealed ? JSON.parse(new TextDecoder().decode(await this._unseal(id, sealed))) : body;
     if (whole) {
       for (const each of draft.pictures) {
@@ -117,15 +142,31 @@ const drafts = {
   },
 };
 
-document.addEventListener("user-known", () => { if (box.user) drafts.belong(box.user); });
+drafts.tabs.onmessage = () => drafts.heard();
 
-// Signing out: what waits is sent first, then the key goes, and with it whatever she typed.
+// Where nobody is signed in any more and no form of hers is open, her key has no business here.
+let parting = false;
+document.addEventListener("user-known", async () => {
+  if (box.user) { drafts.belong(box.user); return; }
+  await drafts.begin();
+  if (parting || drafts.opens(drafts.owner) || (typeof draft !== "undefined" && draft && draft.owner)) return;
+  parting = true;
+  await sending.flush(openDraft());
+  await box.look(); // somebody may have signed in meanwhile
+  if (!box.user && !drafts.opens(drafts.owner)) await drafts.leave();
+  parting = false;
+});
+
+// Signing out: what waits is sent first, then the session ends, then the key goes, and with it whatever she typed.
 document.addEventListener("submit", async (event) => {
-  if (event.target.getAttribute("action") !== "/sign-out" || event.target.dataset.going) return;
+  const leaver = event.target;
+  if (leaver.getAttribute("action") !== "/sign-out" || leaver.dataset.going) return;
   event.preventDefault();
   await ready();
   await sending.flush();
+  const over = await box.post("/sign-out", () => new FormData(leaver), false).then(() => true, () => false);
   await drafts.leave();
-  event.target.dataset.going = "yes";
-  event.target.submit();
+  leaver.dataset.going = "yes";
+  if (over) location.assign("/sign-in");
+  else leaver.submit();
 });

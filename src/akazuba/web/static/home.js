@@ -1,5 +1,5 @@
 // What lies on this tablet and is not yet at the box. Names are shown to whoever typed them, and where nobody can
-// sign in because the box is away or locked.
+// sign in because the box is away or locked, as long as her key is here.
 "use strict";
 {
   const left = document.getElementById("drafts"), sure = document.getElementById("sure");
@@ -7,7 +7,7 @@
 
   async function list() {
     const words = left.dataset, all = (await drafts.all()).sort((a, b) => b.changed - a.changed);
-    const locked = !box.state || box.state.state !== "open", may = (each) => !each.shut && (locked || Boolean(box.user));
+    const locked = !box.state || box.state.state !== "open", may = (each) => !each.shut && drafts.opens(each.owner) && (locked || Boolean(box.user));
     left.hidden = !all.length;
     left.querySelector("ul").replaceChildren(...all.map((each) => row(each, words, may(each))));
     left.querySelector("[data-sign-in]").hidden = all.every(may) || locked;

@@ -39,7 +39,7 @@ import vignettes
 from engine import shown
 
 from akazuba.box import Box
-from akazuba.consult import columns_of
+from akazuba.diagnosis.evidence import columns_of
 from akazuba.errors import ArtefactError, CaseError
 from akazuba.guidelines.library import shipped
 from akazuba.knowledge.conditions import open_knowledge, verified_share

@@ -46,6 +46,7 @@ with instrumented:
     from akazuba.privacy.aggregation.shamir import share
     from akazuba.privacy.keys.enrolment import (
         Enrolment,
+        Request as EnrolmentRequest,
         Revocations,
         enrol,
         only,
@@ -53,7 +54,6 @@ with instrumented:
         requested,
         revoke,
     )
-    from akazuba.privacy.keys.enrolment import Request as EnrolmentRequest
     from akazuba.privacy.keys.envelope import Hello, Offer, accept, connect, prepare, read_offer
     from akazuba.privacy.keys.identity import Identity, new_identity
     from akazuba.privacy.keys.registry import Registry

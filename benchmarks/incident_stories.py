@@ -26,8 +26,7 @@ from akazuba.guidelines.library import LIBRARY, Library, open_library
 from akazuba.intake.cases import case_line
 from akazuba.records import Assessment, Provenance
 from akazuba.settings import Settings
-from akazuba.urgency import Desk, open_desk, why_unread
-from akazuba.urgency import decide as decide_urgency
+from akazuba.urgency import Desk, decide as decide_urgency, open_desk, why_unread
 
 DAY_S = 86_400
 BEGIN_S = 1_790_035_200

@@ -42,8 +42,7 @@ import web_tablets as tablets
 
 from akazuba.storage.beside import Beside
 from akazuba.training.measure import bootstrap
-from akazuba.waiting.queue import ALARM_AFTER_S, WHAT
-from akazuba.waiting.queue import FILE as QUEUE
+from akazuba.waiting.queue import ALARM_AFTER_S, FILE as QUEUE, WHAT
 
 RESULTS = Path(__file__).parent / "results" / "web.json"
 WANTED = {

@@ -13,8 +13,7 @@ from typing import Any
 import httpx
 from starlette.applications import Starlette
 
-from akazuba.governance.users import PASSPHRASE as BY_PASSPHRASE
-from akazuba.governance.users import add
+from akazuba.governance.users import PASSPHRASE as BY_PASSPHRASE, add
 from akazuba.settings import Settings
 from akazuba.storage.store import Entry, Recorded, Store
 from akazuba.storage.unlocking import Cost, set_up, unlocked

@@ -12,8 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from akazuba.errors import BudgetError, InputError, UntrustedError
 from akazuba.privacy.accounting import DiscreteGaussian

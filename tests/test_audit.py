@@ -9,15 +9,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from akazuba.errors import ArtefactError, InputError, UntrustedError
 from akazuba.governance.audit import MOST_PROBLEMS, Verdict, checkpoint, verify
 from akazuba.governance.audit_anchors import (
     FILE as ANCHORS,
-)
-from akazuba.governance.audit_anchors import (
     keep,
     kept_notes,
     key_file,

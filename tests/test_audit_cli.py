@@ -20,11 +20,9 @@ from akazuba.cli.audit import audit
 from akazuba.cli.store import opened_store, store
 from akazuba.errors import InputError
 from akazuba.fhir import case_from_bundle
-from akazuba.governance.audit_anchors import FILE as ANCHORS
-from akazuba.governance.audit_anchors import key_file
+from akazuba.governance.audit_anchors import FILE as ANCHORS, key_file
 from akazuba.governance.decisions import Versions, record_consultation
-from akazuba.governance.users import PASSPHRASE as BY_PASSPHRASE
-from akazuba.governance.users import add
+from akazuba.governance.users import PASSPHRASE as BY_PASSPHRASE, add
 from akazuba.governance.witness import Witness
 from akazuba.privacy.keys.identity import new_identity
 from akazuba.records import (
@@ -40,8 +38,7 @@ from akazuba.records import (
 from akazuba.storage.file import opened
 from akazuba.storage.spool import Spool
 from akazuba.storage.store import Entry, Person, Store
-from akazuba.storage.unlocking import FILE, KEY_FILE, Cost, StoreKey, set_up
-from akazuba.storage.unlocking import key_file as store_key_file
+from akazuba.storage.unlocking import FILE, KEY_FILE, Cost, StoreKey, key_file as store_key_file, set_up
 
 PASS, PAPER = "a long passphrase", "the paper in the safe"
 NURSE, SUPERVISOR, AUDITOR = ("Chantal", "4071"), ("Jean", "735194"), ("Aline", "604837")

@@ -11,11 +11,9 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
-from akazuba import box as opened_box
-from akazuba import consult, imaging
+from akazuba import box as opened_box, consult, imaging
 from akazuba.box import Box, open_box
 from akazuba.cli import EXAMPLES
 from akazuba.consult import assess
@@ -41,7 +39,7 @@ NORMAL = {
 
 @pytest.fixture(scope="module")
 def box(terminology_home: Path) -> Iterator[Box]:
-    opened = open_box(Settings(terminology_home))
+    opened = open_box(Settings(terminology_home, engine="student"))
     yield opened
     opened.desk.terminology.close()
 

@@ -3,8 +3,7 @@
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from akazuba.diagnosis.differential import COVERAGE, SET_MASS, SHOWN, Ranking, rank
 from akazuba.diagnosis.evidence import SAME_GROUP, Columns, columns_of, weigh

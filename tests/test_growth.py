@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from akazuba.cli import main
 from akazuba.guidelines.growth import Growth, Measured, growth, z_score

@@ -44,8 +44,7 @@ from akazuba.governance.incidents import (
     report_incident,
 )
 from akazuba.governance.responsibility import believing
-from akazuba.governance.users import PASSPHRASE as BY_PASSPHRASE
-from akazuba.governance.users import add
+from akazuba.governance.users import PASSPHRASE as BY_PASSPHRASE, add
 from akazuba.intake.cases import case_line
 from akazuba.privacy.keys.identity import new_identity
 from akazuba.records import Assessment, Triage

@@ -7,8 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from akazuba.errors import CaseError
 from akazuba.intake.coded import RESULTS, coded_findings, vital_rows

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from akazuba.errors import ArtefactError, InputError, UntrustedError
 from akazuba.privacy.keys.enrolment import (

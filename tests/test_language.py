@@ -5,8 +5,7 @@ from importlib import resources
 from itertools import pairwise
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from akazuba.language.reader import Reader
 from akazuba.language.times import find_times

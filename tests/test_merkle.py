@@ -7,8 +7,7 @@ from functools import cache
 from hashlib import sha256
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from akazuba.errors import ArtefactError, InputError, UntrustedError
 from akazuba.merkle import (

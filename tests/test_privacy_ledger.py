@@ -15,8 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 from dp_accounting import pld, rdp
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from akazuba.errors import ArtefactError, BudgetError, InputError, OutOfTimeError
 from akazuba.privacy.accounting import (

@@ -19,8 +19,7 @@ import msgspec
 import pytest
 import schemathesis
 from etsi014_checks import Bench, context, running_pair
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from schemathesis import GenerationMode
 from schemathesis.checks import positive_data_acceptance
 from test_qkd_kme import block, make_pair

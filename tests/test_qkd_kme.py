@@ -15,8 +15,7 @@ from random import Random
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from akazuba.errors import ArtefactError, InputError
 from akazuba.privacy.qkd.configuration import Limits, Peer, Site, checked, read_site, trial_sites

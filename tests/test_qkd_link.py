@@ -11,8 +11,7 @@ from xml.etree import ElementTree as ET
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from akazuba.cli.qkd_simulate import simulate
 from akazuba.errors import InputError, KeysExhaustedError, UntrustedError

@@ -8,8 +8,7 @@ from unittest.mock import patch
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from akazuba.page import WIDTH
 from akazuba.records import (

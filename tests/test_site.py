@@ -18,8 +18,7 @@ from akazuba.cli.store import opened_store
 from akazuba.governance.course import Duty, happened
 from akazuba.governance.drafts import ROSTER, roster_of
 from akazuba.governance.responsibility import Configuration, Notice, Release, held, seal
-from akazuba.governance.users import PASSPHRASE as BY_PASSPHRASE
-from akazuba.governance.users import add
+from akazuba.governance.users import PASSPHRASE as BY_PASSPHRASE, add
 from akazuba.privacy.keys.store import KeyStore
 from akazuba.replay import Installed, installed_digests, versions_now
 from akazuba.settings import Settings

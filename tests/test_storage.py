@@ -13,8 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from sqlcipher3 import dbapi2 as sqlcipher
 
 from akazuba.errors import ArtefactError, InputError, OutOfTimeError
@@ -23,9 +22,19 @@ from akazuba.storage import file as store_file
 from akazuba.storage.backup import RECOVERY_FILE, Statement, backup, restore, set_recovery
 from akazuba.storage.pages import deciphered
 from akazuba.storage.rescue import salvage
-from akazuba.storage.spool import BAD, HEAD, MARK, Merged, Spool, arrived, framed, merge, pieces
-from akazuba.storage.spool import FILE as SPOOL_FILE
-from akazuba.storage.spool import MOST_BYTES as MOST_SPOOLED
+from akazuba.storage.spool import (
+    BAD,
+    FILE as SPOOL_FILE,
+    HEAD,
+    MARK,
+    MOST_BYTES as MOST_SPOOLED,
+    Merged,
+    Spool,
+    arrived,
+    framed,
+    merge,
+    pieces,
+)
 from akazuba.storage.store import MOST_BYTES, Entry, Person, Store, leaf, searchable
 from akazuba.storage.unlocking import (
     DEVICE_FILE,

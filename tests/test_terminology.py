@@ -9,8 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from akazuba.errors import ArtefactError, CaseError
 from akazuba.terminology import Terminology, normalise, open_terminology, stem

@@ -21,8 +21,7 @@ from akazuba.governance.checkpoint import read_checkpoint, read_note
 from akazuba.storage import tpm
 from akazuba.storage.store import Entry, Store
 from akazuba.storage.unlocking import DEVICE_FILE, Cost, StoreKey, change_passphrase, set_up, unlocked
-from akazuba.waiting.queue import FILE as QUEUE
-from akazuba.waiting.queue import Queue
+from akazuba.waiting.queue import FILE as QUEUE, Queue
 
 PASS, CHEAP = "a long passphrase", Cost(32, 1, 1)
 NO_EMULATOR = not shutil.which("swtpm") or not shutil.which("tpm2_createprimary")

@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from akazuba.guidelines.chart import shipped_charts
 from akazuba.guidelines.plan import first_actions

@@ -1,8 +1,7 @@
 """What a note says decides the level, however it is written."""
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from akazuba.guidelines.triage import triage
 from akazuba.language.reader import Reader

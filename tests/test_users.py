@@ -16,8 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from akazuba.cli.users import users as users_command
 from akazuba.errors import ArtefactError, InputError
@@ -27,6 +26,8 @@ from akazuba.governance.pins import (
     FREE,
     LOCK_AFTER,
     LONGEST_WAIT_S,
+    MOST_OWN,
+    OWN_MS,
     PIN_COST,
     TABLET_FORGETS_S,
     TABLET_FREE,
@@ -53,7 +54,7 @@ from akazuba.governance.roles import (
     verdict,
 )
 from akazuba.governance.sessions import GLASS_S, MOST_SESSIONS, Door, Started
-from akazuba.governance.signing_in import set_pin, tried
+from akazuba.governance.signing_in import begun, ended, set_pin, tried
 from akazuba.governance.users import PASSPHRASE, add, change_role, disable, reset, users
 from akazuba.storage.store import Person, Recorded, Store
 from akazuba.storage.unlocking import Cost, StoreKey, set_up
@@ -331,6 +332,90 @@ def test_after_ten_wrong_pins_only_a_supervisor_helps(post: Post) -> None:
     assert users(post.store)[CHANTAL].locked
     reset(post.store, JEAN, CHANTAL)
     assert post.tries(CHANTAL, "4071") == 0
+
+
+def test_what_strangers_try_elsewhere_counts_apart_from_her_own_tablet(post: Post) -> None:
+    post.signs_in(CHANTAL, "hers")
+    for place in range(FREE):
+        with pytest.raises(InputError, match=f"{LOCK_AFTER - place - 1} more attempts"):
+            post.tries(CHANTAL, "3906", f"strange-{place}")
+    with pytest.raises(InputError, match="30 s to wait"):
+        post.tries(CHANTAL, "4071", "strange-9")
+    assert post.tries(CHANTAL, "4071", "hers") == FREE
+    assert post.tries(CHANTAL, "4071", "hers") == 0, "told once"
+    post.clock.wait(30)
+    wrong(post, LOCK_AFTER - FREE)
+    assert users(post.store)[CHANTAL].locked
+    assert post.tries(CHANTAL, "4071", "hers") == LOCK_AFTER - FREE
+    with pytest.raises(InputError, match="locked until a supervisor resets it"):
+        post.tries(CHANTAL, "4071")
+
+
+def test_her_own_tablet_has_ten_tries_too_and_a_reset_gives_both_back(post: Post) -> None:
+    for tablet in ("hers", "also-hers"):
+        post.signs_in(CHANTAL, tablet)
+    wrong(post, LOCK_AFTER, tablet="hers")
+    known = users(post.store)[CHANTAL]
+    assert (known.wrong, known.locked, known.locked_on) == (LOCK_AFTER, False, {"hers"})
+    assert [known.usable_on(tablet) for tablet in ("hers", "also-hers", "strange")] == [False, True, True]
+    with pytest.raises(InputError, match="locked until a supervisor resets it"):
+        post.tries(CHANTAL, "4071", "hers")
+    assert post.tries(CHANTAL, "4071", "also-hers") == LOCK_AFTER, "those on her other tablet"
+    assert post.tries(CHANTAL, "4071", "also-hers") == 0, "told once"
+    reset(post.store, JEAN, CHANTAL)
+    assert post.tries(CHANTAL, "4071", "hers") == 0
+
+
+def test_a_tablet_is_hers_for_thirty_days_and_three_of_them_are(post: Post) -> None:
+    for number in range(5):
+        post.signs_in(CHANTAL, f"hers-{number}")
+    assert users(post.store)[CHANTAL].own == {"hers-2", "hers-3", "hers-4"}
+    post.clock.wait(OWN_MS / 1000 - 1)
+    post.signs_in(CHANTAL, "hers-3")
+    post.clock.wait(2)
+    assert users(post.store)[CHANTAL].own == {"hers-3"}
+    post.clock.wall_ms -= 400 * 86_400_000
+    post.signs_in(CHANTAL, "hers-0")
+    own = users(post.store)[CHANTAL].own
+    assert {"hers-3", "hers-0"} <= own, "whatever the clock is set to"
+    assert len(own) == MOST_OWN
+
+
+def test_who_guesses_everywhere_has_forty_guesses(post: Post) -> None:
+    """The bound that docs/security.md states: with all of her own tablets in hand, and without her."""
+    hers = [f"hers-{number}" for number in range(5)]
+    for tablet in hers:
+        post.signs_in(CHANTAL, tablet)
+    compared = 0
+    for number in range(3 * LOCK_AFTER):
+        for tablet in (*hers, f"strange-{number}"):
+            post.clock.wait(LONGEST_WAIT_S)
+            with pytest.raises(InputError) as caught:
+                post.tries(CHANTAL, "3906", tablet)
+            compared += caught.value.expected == f"the PIN of {CHANTAL}"
+    assert compared == LOCK_AFTER * (1 + MOST_OWN) == 40
+
+
+def test_attempts_at_once_count_before_any_is_compared(post: Post) -> None:
+    trials = [begun(post.store, CHANTAL, f"strange-{n}", post.clock()) for n in range(FREE)]
+    with pytest.raises(InputError, match="30 s to wait"):
+        begun(post.store, CHANTAL, "strange-9", post.clock())
+    assert users(post.store)[CHANTAL].wrong == FREE
+    assert ended(post.store, trials[0], right=True).wrong_before == 0
+    assert users(post.store)[CHANTAL].wrong == FREE - 1, "those that began later still count"
+    for trial in trials[1:]:
+        with pytest.raises(InputError, match="another one"):
+            ended(post.store, trial, right=False)
+    assert users(post.store)[CHANTAL].wrong == FREE - 1
+
+
+def test_a_user_who_is_changed_while_her_pin_is_compared_is_not_let_in(post: Post) -> None:
+    trial = begun(post.store, CHANTAL, "tablet-1", post.clock())
+    reset(post.store, JEAN, CHANTAL, "8306")
+    with pytest.raises(InputError, match="she was changed meanwhile"):
+        ended(post.store, trial, right=True)
+    assert not users(post.store)[CHANTAL].own
+    assert not post.log("sign-in")
 
 
 def test_a_right_pin_clears_the_count_and_tells_of_the_wrong_ones(post: Post) -> None:

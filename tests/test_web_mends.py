@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import html
 import itertools
 import json
 import re
@@ -124,7 +125,7 @@ class Patient:
         asked = "&".join(f"{name}={value}" for name, value in query.items())
         page = self.tablet.get(f"/patients/{self.id}/print/{index}?{asked}")
         assert page.status_code == 200, page.text
-        return words(page.text.split("<article")[1])
+        return html.unescape(words(page.text.split("<article")[1]))
 
     @property
     def page(self) -> str:

@@ -25,8 +25,7 @@ from akazuba.governance.audit_anchors import (
 )
 from akazuba.governance.checkpoint import Checkpoint, Verifier, signed
 from akazuba.governance.cosigning import carried, take_back
-from akazuba.governance.users import PASSPHRASE as BY_PASSPHRASE
-from akazuba.governance.users import add
+from akazuba.governance.users import PASSPHRASE as BY_PASSPHRASE, add
 from akazuba.governance.witness import as_lines_for_qr, split_view
 from akazuba.privacy.keys.store import KeyStore
 from akazuba.storage.store import Entry, Store

@@ -189,8 +189,7 @@ def check(proof: Path, keys: tuple[Path, ...], witnesses: tuple[Path, ...], as_j
     Example: akazuba audit check entry-812.json --key log.key.json
     """
     from akazuba.cli.store import moment, read_file
-    from akazuba.governance.audit_proofs import LINE_BYTES, check_exported, is_exported_log
-    from akazuba.governance.audit_proofs import check as proved
+    from akazuba.governance.audit_proofs import LINE_BYTES, check as proved, check_exported, is_exported_log
     from akazuba.report import one_line
 
     with errors_shown():

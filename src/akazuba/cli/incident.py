@@ -97,8 +97,7 @@ def attribute(name: str, as_json: bool, html: Path | None, pdf: Path | None, who
     """
     from akazuba.cli.store import acting, opened_store, written
     from akazuba.governance.incident_pdf import as_pdf
-    from akazuba.governance.incident_report import as_html, as_text
-    from akazuba.governance.incident_report import as_json as encoded
+    from akazuba.governance.incident_report import as_html, as_json as encoded, as_text
     from akazuba.report import harmless
 
     with errors_shown():

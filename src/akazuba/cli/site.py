@@ -85,8 +85,7 @@ def adopt(kind: Kind, file: Path, who: str | None, as_json: bool) -> None:
     Example: akazuba site adopt release /media/usb/akazuba-1.0.release.json --as "Eric Nshuti"
     """
     from akazuba.cli.store import acting, opened_store, read_file
-    from akazuba.governance.responsibility import MOST_BYTES
-    from akazuba.governance.responsibility import adopt as take_in
+    from akazuba.governance.responsibility import MOST_BYTES, adopt as take_in
     from akazuba.settings import from_environ
 
     with errors_shown():
@@ -119,8 +118,7 @@ def roster(file: Path, who: str | None, as_json: bool) -> None:
     from akazuba.cli.store import acting, now_s, opened_store, read_file
     from akazuba.governance.course import record_roster
     from akazuba.governance.drafts import roster_of
-    from akazuba.governance.users import id_of
-    from akazuba.governance.users import users as users_of
+    from akazuba.governance.users import id_of, users as users_of
     from akazuba.report import one_line
 
     with errors_shown():

@@ -77,8 +77,7 @@ def acting(store: Store, who: str | None, action: Action) -> str:
 
     Raises InputError when the role does not allow it.
     """
-    from akazuba.governance.users import PASSPHRASE, users
-    from akazuba.governance.users import acting as allowed
+    from akazuba.governance.users import PASSPHRASE, acting as allowed, users
 
     if who is None:
         if users(store):
@@ -257,8 +256,7 @@ def backup(target: Path, who: str | None, as_json: bool) -> None:
     Example: akazuba store backup /media/usb/2026-11-29
     """
     from akazuba.governance.audit_anchors import last_note
-    from akazuba.storage.backup import RECOVERY_FILE, set_recovery
-    from akazuba.storage.backup import backup as copy
+    from akazuba.storage.backup import RECOVERY_FILE, backup as copy, set_recovery
     from akazuba.storage.store import Entry
 
     with errors_shown():

@@ -107,8 +107,7 @@ def withdraw(
     Example: akazuba store withdraw p17 --to training
     """
     from akazuba.cli.store import acting, opened_store
-    from akazuba.governance.consent import Withdrawal, known_purpose
-    from akazuba.governance.consent import withdraw as take_back
+    from akazuba.governance.consent import Withdrawal, known_purpose, withdraw as take_back
 
     with errors_shown():
         wanted = tuple(known_purpose(purpose) for purpose in purposes)

@@ -78,8 +78,7 @@ def growth(batch: Path | None, as_json: bool, **measured: Any) -> None:
     """
     import msgspec
 
-    from akazuba.guidelines.growth import Measured
-    from akazuba.guidelines.growth import growth as scores
+    from akazuba.guidelines.growth import Measured, growth as scores
 
     given = {name: value for name, value in measured.items() if value is not None and value is not False}
     if batch is not None:
@@ -114,8 +113,7 @@ def _batch(path: Path) -> int:
     """Answers each line; returns the exit code."""
     import msgspec
 
-    from akazuba.guidelines.growth import Measured
-    from akazuba.guidelines.growth import growth as scores
+    from akazuba.guidelines.growth import Measured, growth as scores
 
     code = 0
     with errors_shown():

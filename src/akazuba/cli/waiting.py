@@ -84,8 +84,7 @@ def simulate(days: int, seed: int, power: Path | None, as_json: bool, **given: A
 
     Example: akazuba queue simulate --days 100 --nurses 2 --surges 1
     """
-    from akazuba.waiting.simulate import Post
-    from akazuba.waiting.simulate import simulate as run
+    from akazuba.waiting.simulate import Post, simulate as run
 
     names = {"patients": "patients_a_day"}
     settings = {names.get(name, name): value for name, value in given.items() if value is not None}

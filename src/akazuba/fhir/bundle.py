@@ -10,7 +10,17 @@ from datetime import UTC, date, datetime, timedelta
 from akazuba.errors import CaseError
 from akazuba.fhir import codes
 from akazuba.fhir.attachments import attached_text, note_text, picture
-from akazuba.fhir.shapes import Json, codings, concept_name, hpo_id, made_at, moment, objects, text
+from akazuba.fhir.shapes import (
+    Json,
+    codings,
+    concept_name,
+    hpo_id,
+    is_question,
+    made_at,
+    moment,
+    objects,
+    text,
+)
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,8 @@ def case_from_bundle(bundle: Json) -> BundleReading:
     resources = _resources(bundle)
     patient = _only_patient(resources)
     ignored: Counter[str] = Counter()
+    if asked := sum(map(is_question, objects(bundle, "entry"))):
+        ignored["GET (a question to the box)"] = asked
     for resource in resources:
         _refuse_other_patient(resource, patient)
     when = _consultation(resources, bundle)
@@ -83,6 +95,8 @@ def _resources(bundle: Json) -> list[_Resource]:
         raise CaseError("resourceType", "Bundle", repr(bundle.get("resourceType"))[:60])
     found: list[_Resource] = []
     for index, entry in enumerate(objects(bundle, "entry")):
+        if text(bundle, "type") == "batch" and is_question(entry):
+            continue
         body = entry.get("resource")
         kind = body.get("resourceType") if isinstance(body, dict) else None
         if not isinstance(body, dict) or not isinstance(kind, str):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from akazuba.errors import CaseError
 from akazuba.fhir.events import Json
 from akazuba.fhir.outcome import Issue, RefusedError, outcome
-from akazuba.fhir.shapes import objects, text
+from akazuba.fhir.shapes import is_question, objects, text
 
 TYPES = {
     "transaction": "transaction-response",
@@ -72,14 +72,9 @@ def to_import(bundle: Json) -> str:
         raise RefusedError(400, "value", "Bundle.type", ", ".join(TYPES), repr(bundle.get("type"))[:60])
     for index, entry in enumerate(objects(bundle, "entry")):
         method = text(entry, "request", "method")
-        if method not in _WRITES and not (kind == "batch" and _is_question(entry)):
+        if method not in _WRITES and not (kind == "batch" and is_question(entry)):
             raise RefusedError(400, "not-supported", _method_of(index), "POST or PUT", repr(method[:20]))
     return TYPES[kind]
-
-
-def _is_question(entry: Mapping[str, object]) -> bool:
-    """Whether it asks for something and brings nothing: in a batch it fails alone."""
-    return text(entry, "request", "method") in ("GET", "HEAD") and "resource" not in entry
 
 
 def _method_of(index: int) -> str:
@@ -105,7 +100,7 @@ def taken_in(
     answers: list[Json] = []
     told = list(issues)
     for index, entry in enumerate(objects(bundle, "entry")):
-        if _is_question(entry):
+        if is_question(entry):
             method = text(entry, "request", "method")
             words = f"{_method_of(index)}: expected POST or PUT (ask for it alone), found {method!r}"
             wrong = outcome([Issue("error", "not-supported", words)])

@@ -28,6 +28,14 @@ def objects(value: Json, name: str) -> list[Json]:
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
+def is_question(entry: Mapping[str, object]) -> bool:
+    """Whether an entry of a batch asks for something and brings nothing."""
+    request = entry.get("request")
+    return (
+        "resource" not in entry and isinstance(request, dict) and text(request, "method") in ("GET", "HEAD")
+    )
+
+
 def codings(value: Json, name: str) -> list[Json]:
     """The codings of a CodeableConcept."""
     concept = value.get(name)

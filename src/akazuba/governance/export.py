@@ -18,8 +18,7 @@ from akazuba.fhir import export as fhir
 from akazuba.fhir.events import Json, disclosure_event, provenance
 from akazuba.governance.audit_reads import system_ms
 from akazuba.governance.consent import may
-from akazuba.governance.fhir_entries import NOT_HERS, History, history, resources
-from akazuba.governance.fhir_entries import patient as the_patient
+from akazuba.governance.fhir_entries import NOT_HERS, History, history, patient as the_patient, resources
 from akazuba.storage.store import Entry, Store
 
 _LONGEST = 500

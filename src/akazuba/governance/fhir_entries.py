@@ -21,8 +21,7 @@ from akazuba.governance.audit_reads import READS
 from akazuba.governance.consent import PURPOSES, Consent, Word, words
 from akazuba.governance.course import WRONG_PATIENT, Correction, case_values, corrected
 from akazuba.governance.decisions import Decided, Outcome, box_keys, state_of
-from akazuba.governance.fhir_identity import KIND as IDENTIFIERS
-from akazuba.governance.fhir_identity import Identifiers, as_fhir
+from akazuba.governance.fhir_identity import KIND as IDENTIFIERS, Identifiers, as_fhir
 from akazuba.governance.responsibility import Keys
 from akazuba.records import Assessment, Case
 from akazuba.storage.store import Person, Recorded, Store

@@ -136,6 +136,10 @@ class Attempts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Wrong PINs since the entry `of`."""
         return self.number if self.of == of else 0
 
+    def untold(self, of: int) -> int:
+        """Of those, the ones that the user does not know of yet."""
+        return max(0, self.since(of) - self.seen)
+
     def once_more(self, now: Moment, of: int = 0) -> Attempts:
         seen = self.seen if self.of == of else 0
         return Attempts(self.since(of) + 1, now, of, seen=seen, right_ms=self.right_ms)

@@ -107,18 +107,18 @@ def _cleared(store: Store, book: Mapping[str, Attempts], trial: Trial) -> tuple[
     user, there = trial.user, f"tablet {trial.tablet}"
     others, own = f"user {user.id}", f"own {user.id} {trial.tablet}"
     counted = dict(book)
-    wrong = trial.number - 1
     mine = book.get(trial.mine, Attempts(trial.number, trial.at, user.changed))
     later = max(0, mine.since(user.changed) - trial.number)
+    wrong = max(0, trial.number - 1 - mine.seen)
+    for key in (others, *(f"own {user.id} {name}" for name in user.own)):
+        if key != trial.mine and (it := book.get(key)) and (untold := it.untold(user.changed)):
+            wrong += untold
+            counted[key] = msgspec.structs.replace(it, seen=it.number)
     if trial.mine == others:
-        wrong -= min(wrong, mine.seen)
         counted.pop(others, None)
         if later:
             counted[others] = Attempts(later, mine.at, user.changed)
         later = 0
-    elif (strange := book.get(others)) and strange.since(user.changed):
-        wrong += strange.number - strange.seen
-        counted[others] = msgspec.structs.replace(strange, seen=strange.number)
     counted.pop(own, None)
     counted[own] = Attempts(later, mine.at, user.changed, right_ms=store.now_ms())  # the last in the book
     hers = {f"own {user.id} {name}" for name in owned(counted, user.id, store.now_ms())}

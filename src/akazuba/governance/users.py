@@ -58,8 +58,8 @@ class Disabled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class User:
-    """changed: index of the last entry about this user; older sessions are over. wrong: PINs since then, here
-    and there together. locked: on all tablets but her own ones. locked_on: those of her own that are too.
+    """changed: index of the last entry about this user; older sessions are over. wrong: PINs, on all
+    tablets together, of which she was not told yet. locked: on all tablets but her own ones. locked_on: those of her own that are too.
     own: her tablets.
     """
 
@@ -200,13 +200,12 @@ def _after(found: Mapping[str, User], entry: Recorded) -> User:
 
 def _counted(user: User, book: Mapping[str, Attempts], now_ms: int) -> User:
     own, others = owned(book, user.id, now_ms), book.get(f"user {user.id}")
-    counts = {name: it.since(user.changed) for name, it in own.items()}
-    strange = others.since(user.changed) if others else 0
+    counts = [*own.values(), *([others] if others else [])]
     return replace(
         user,
-        wrong=strange + sum(counts.values()),
-        locked=strange >= LOCK_AFTER,
-        locked_on=frozenset(name for name, number in counts.items() if number >= LOCK_AFTER),
+        wrong=sum(it.untold(user.changed) for it in counts),
+        locked=others is not None and others.since(user.changed) >= LOCK_AFTER,
+        locked_on=frozenset(name for name, it in own.items() if it.since(user.changed) >= LOCK_AFTER),
         own=frozenset(own),
     )
 

@@ -23,8 +23,7 @@ from akazuba.guidelines.medicines import TIMES_A_DAY, Formulary, read_formulary
 from akazuba.guidelines.run import ACTIONS, NOBODY_KNOWN, Patient, Result, run
 from akazuba.guidelines.tables import Row, Table
 from akazuba.guidelines.values import Scalar, Value
-from akazuba.records import GIVEN, Action, Protocol
-from akazuba.records import Value as Record
+from akazuba.records import GIVEN, Action, Protocol, Value as Record
 
 LIBRARY = Path(__file__).parent / "library"
 NOT_IN_STOCK = "NOT IN STOCK HERE"

@@ -15,12 +15,10 @@ from pathlib import Path
 from torch import nn
 
 from akazuba.training.data import Examples
-from akazuba.training.minilm import WIDTH as MINILM_WIDTH
-from akazuba.training.minilm import MiniLM
+from akazuba.training.minilm import WIDTH as MINILM_WIDTH, MiniLM
 from akazuba.training.mobilenet import MobileNet
 from akazuba.training.network import Fusion, ImageEncoder, ImageHead, ImageNet, Network, NoteEncoder
-from akazuba.training.vit import WIDTH as VIT_WIDTH
-from akazuba.training.vit import VisionTransformer
+from akazuba.training.vit import WIDTH as VIT_WIDTH, VisionTransformer
 
 STUDENT_WIDTH = 128
 VOCABULARY_SIZE = 3000

@@ -25,7 +25,7 @@ async def raising(post: Post) -> None:
         try:
             await raise_due(post)
             said = ""
-        except Exception as problem:  # noqa: BLE001 - nothing ends this task but the end of serving
+        except Exception as problem:
             if str(problem) != said:
                 said = str(problem)
                 sys.stderr.write(f"error: alarms: expected to write them down, found {said}\n")
@@ -33,7 +33,7 @@ async def raising(post: Post) -> None:
 
 
 async def raise_due(post: Post) -> int:
-    """How many were raised now, each as a piece of work of its own: a tablet that asks meanwhile is answered."""
+    """How many were raised now, each as a piece of work of its own: tablets are answered in between."""
     due = await post.records(lambda kept: kept.queue.due_alarms())
     for alarm in due:
         await post.records(partial(_raised, alarm=alarm))

@@ -6,7 +6,7 @@ from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from datetime import date
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 from starlette.datastructures import FormData, UploadFile
@@ -22,7 +22,6 @@ from akazuba.governance.course import corrections_of, of_another_patient, record
 from akazuba.governance.decisions import (
     Change,
     Choice,
-    Standing,
     basis_of,
     decide,
     outcomes_of,
@@ -43,10 +42,10 @@ from akazuba.web.consulting import (
     Kept,
     answered,
     draft_key,
-    keep,
-    sound_id,
     imported_as,
+    keep,
     newest_of,
+    sound_id,
     stored_assessment,
     wait_for,
 )
@@ -311,7 +310,7 @@ async def kept_page(request: Request) -> Response:
     index = request.path_params["index"]
     granted = await access.demand(request, "see-patients")
 
-    def work(records: Records) -> dict[str, object]:
+    def work(records: Records) -> dict[str, Any]:
         store = records.opened()
         entry, assessment = stored_assessment(store, index)
         record_reads(store, [entry.patient], granted.user.id, "consultation opened", f"assessment {index}")

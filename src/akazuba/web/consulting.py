@@ -112,8 +112,8 @@ def keep(kept: Records, shown: Answered, person: Person, by: str, *, known: bool
     """On the disk when this returns, once however often it comes. person: a new patient is admitted.
 
     known: whether somebody is signed in, who may add to a patient's record. Raises InputError for an id that
-    is none, for a known patient and nobody signed in or with another's particulars, for a consultation that is
-    recorded under somebody else, and for a patient who refuses care.
+    is none, for a known patient and nobody signed in or with another's particulars, for a consultation that
+    is recorded under somebody else, and for a patient who refuses care.
     """
     sound_id("case, id", shown.case.id)
     sound_id("patient, id", person.id)

@@ -40,8 +40,7 @@ from akazuba.sources import nearest_findings, open_sources
 from akazuba.storage.spool import Merged, Spool, merge
 from akazuba.storage.store import Store
 from akazuba.storage.unlocking import KEY_FILE, unlocked
-from akazuba.waiting.queue import FILE as QUEUE
-from akazuba.waiting.queue import Queue
+from akazuba.waiting.queue import FILE as QUEUE, Queue
 from akazuba.web import pages
 from akazuba.web.looked import Looked
 from akazuba.web.shown import Shown

@@ -22,8 +22,7 @@ from akazuba.privacy.aggregation.clinic import (
     encryption_context,
 )
 from akazuba.privacy.aggregation.encode import scale_for
-from akazuba.privacy.aggregation.messages import Path as How
-from akazuba.privacy.aggregation.messages import Plan, digest
+from akazuba.privacy.aggregation.messages import Path as How, Plan, digest
 from akazuba.privacy.aggregation.server import Round, Total
 from akazuba.privacy.aggregation.stewards import HeSteward, MaskSteward
 from akazuba.privacy.keys.enrolment import Role, enrol, request, requested

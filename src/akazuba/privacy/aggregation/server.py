@@ -14,8 +14,7 @@ import msgspec
 
 from akazuba.durable import open_durable, writing
 from akazuba.errors import InputError, UntrustedError
-from akazuba.privacy.aggregation.bfv import CIPHERTEXT_BYTES, Bfv
-from akazuba.privacy.aggregation.bfv import DEGREE as SLOTS
+from akazuba.privacy.aggregation.bfv import CIPHERTEXT_BYTES, DEGREE as SLOTS, Bfv
 from akazuba.privacy.aggregation.clinic import Checked, checked_plan
 from akazuba.privacy.aggregation.encode import Floats
 from akazuba.privacy.aggregation.masks import added, mask

@@ -93,6 +93,7 @@ async function assess(keep = false) {
     if (turn !== asked) return;
     progress.textContent = "";
     shownFor = said;
+    busy(false);
     show(html);
     if (answer.querySelector(".assessment").dataset.kept) {
       draft.state = "draft";

@@ -291,7 +291,9 @@ def test_an_output_that_takes_nothing_is_an_error_not_a_success(terminology_home
 
 
 def test_heatmaps_are_written_where_asked(run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AKAZUBA_ENGINE", "student")  # a busy machine chooses the smaller one, which draws none
+    monkeypatch.setenv(
+        "AKAZUBA_ENGINE", "student"
+    )  # a busy machine chooses the smaller one, which draws none
     result = run("assess", str(EXAMPLES / "skin-arm.json"), "--json", "--heatmap", str(tmp_path / "maps"))
     [answer] = assessments(result)
     heatmap = Path(answer["images"][0]["heatmap"])

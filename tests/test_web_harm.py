@@ -293,6 +293,18 @@ def test_what_was_typed_of_another_is_not_recorded_under_the_patient_who_was_pic
     assert second.send(WELL, person={"name": " marie  MUKAMANA "}).status_code == 200
 
 
+def test_who_was_helped_first_is_registered_later(nurse: Tablet, post: Post) -> None:
+    one = Consultation(nurse, "")
+    one.keep(RED)
+    one.name = "Aline Uwera"
+    one.keep(RED | {"heart_rate_bpm": 120})
+    person = asyncio.run(post.records(lambda kept: kept.opened().person(one.patient)))
+    assert (person.name, person.born, person.sex) == ("Aline Uwera", "1996", "female")
+    one.name = "Somebody Else"
+    assert one.send(RED | {"heart_rate_bpm": 121}).status_code == 422
+    one.deed("seen")
+
+
 def test_a_consultation_belongs_to_one_patient(nurse: Tablet) -> None:
     one = Consultation(nurse)
     one.keep(WELL)

@@ -98,7 +98,10 @@ def test_an_emergency_is_red_at_once_and_needs_no_registration(tablet: Tablet, b
     tablet.open("/queue")
     page.wait_for_selector(f"[formaction='/queue/{id_}/acknowledge']")
     page.click(f"[formaction='/queue/{id_}/acknowledge']")
-    page.wait_for_selector(f"[formaction='/queue/{id_}/acknowledge']", state="detached")
+    page.wait_for_selector("text=somebody is on the way")
+    assert page.locator(f"[formaction='/queue/{id_}/acknowledge']").count() == 1, (
+        "no name: the alarm comes back"
+    )
     assert page.locator(f"[formaction='/queue/{id_}/seen']").count() == 1
     page.click(f"[formaction='/queue/{id_}/seen']")
     page.wait_for_selector("#sign-in[open]")

@@ -58,9 +58,9 @@ class Disabled(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True)
 class User:
-    """changed: index of the last entry about this user; older sessions are over. wrong: PINs, on all
-    tablets together, of which she was not told yet. locked: on all tablets but her own ones. locked_on: those of her own that are too.
-    own: her tablets.
+    """changed: index of the last entry about this user; older sessions are over. wrong: PINs, on all tablets
+    together, of which she was not told yet. locked: on all tablets but her own ones. locked_on: those of her
+    own that are too. own: her tablets.
     """
 
     id: str

@@ -196,17 +196,24 @@ def _admitted(store: Store, said: Spooled, frame: bytes) -> str:
     """
     person = said.person
     assert person is not None  # noqa: S101 - asked for where there is one
-    named = replace(person, name=person.name.strip() or f"unregistered {person.id[-6:]}")
+    named = person.named()
     other = sha256(msgspec.json.encode(named)).hexdigest()
     for id_ in (named.id, f"p-{other[:16]}", f"p-{frame.hex()[:16]}"):
         known = replace(named, id=id_)
         with suppress(InputError):
-            if contradiction(store.person(id_), known) is None:
+            there = store.person(id_)
+            if contradiction(there, known) is None:
+                _told_more(store, there, person, said.by)
                 return id_
             continue
         with suppress(InputError):
             return store.admit(known, said.by).patient
     raise InputError("patient", "one that can be admitted", person.id)
+
+
+def _told_more(store: Store, there: Person, person: Person, by: str) -> None:
+    if there.told(person) != there:
+        store.admit(there.told(person), by)
 
 
 def _said(piece: Piece, private: hpke.MLKEM768X25519PrivateKey) -> Spooled:

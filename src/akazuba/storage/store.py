@@ -12,7 +12,7 @@ import os
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,9 @@ class Recorded:
     body: bytes | None
 
 
+UNNAMED = "unregistered "
+
+
 @dataclass(frozen=True)
 class Person:
     """What a patient is found by. born: ISO date or year, as far as it is known."""
@@ -76,6 +79,22 @@ class Person:
     born: str = ""
     sex: str = ""
     place: str = ""
+
+    @property
+    def unnamed(self) -> bool:
+        """Helped before anybody asked for her name."""
+        return self.name.startswith(UNNAMED)
+
+    def named(self) -> Person:
+        """With a name to be found by, where none was given."""
+        return self if self.name.strip() else replace(self, name=f"{UNNAMED}{self.id[-6:]}")
+
+    def told(self, more: Person) -> Person:
+        """An unnamed patient with what is known of her by now; a named one as she is."""
+        if not self.unnamed or not more.name.strip():
+            return self
+        born, sex, place = more.born or self.born, more.sex or self.sex, more.place or self.place
+        return Person(self.id, more.name, born, sex, place)
 
 
 class Store:
@@ -423,7 +442,7 @@ def contradiction(there: Person, told: Person) -> tuple[str, str] | None:
     >>> contradiction(there, Person("p1", "Jean Bosco"))
     ('name', 'Jean Bosco')
     """
-    if told.name.strip() and searchable(told.name) != searchable(there.name):
+    if told.name.strip() and not there.unnamed and searchable(told.name) != searchable(there.name):
         return "name", told.name
     if not (there.born.startswith(told.born) or told.born.startswith(there.born)):
         return "born", told.born

@@ -20,7 +20,7 @@ from akazuba.box import Box
 from akazuba.consult import PLAINLY, Consultation
 from akazuba.diagnosis.engine import Reading
 from akazuba.diagnosis.questions import Question
-from akazuba.errors import CaseError, InputError, encodable
+from akazuba.errors import CaseError, InputError
 from akazuba.governance.consent import may
 from akazuba.governance.decisions import record_consultation
 from akazuba.governance.locked import recorded_already, spool
@@ -217,8 +217,7 @@ def _admitted(store: Store, person: Person, by: str, *, known: bool) -> None:
     try:
         there = store.person(person.id)
     except InputError:
-        name = encodable(person.name.strip()) or f"unregistered {person.id[-6:]}"
-        store.admit(Person(person.id, name, person.born, person.sex, person.place), by)
+        store.admit(person.named(), by)
         return
     if not known:
         raise InputError("session", "somebody signed in, to add to a known patient's record", "nobody")
@@ -230,6 +229,8 @@ def _admitted(store: Store, person: Person, by: str, *, known: bool) -> None:
     allowed = may(store, there.id, "care", now_ms())
     if not allowed.yes:
         raise InputError("consent", "a patient who does not refuse care", allowed.why)
+    if there.told(person) != there:
+        store.admit(there.told(person), by)
 
 
 def _spooled(kept: Records, shown: Answered, person: Person, by: str) -> Kept:

@@ -26,7 +26,7 @@ from akazuba.web.assessment_view import View, seen
 from akazuba.web.consulting import stored_assessment
 from akazuba.web.pages import page
 from akazuba.web.patient_view import ROOMS, WORDS, Corrected, corrections_of, value_text
-from akazuba.web.patients import UNNAMED, Read, asked_patient, read_of
+from akazuba.web.patients import Read, asked_patient, read_of
 from akazuba.web.post import Records, now_ms
 from akazuba.web.signing import may_break
 from akazuba.web.vitals import BODY, VITALS
@@ -67,7 +67,7 @@ async def particulars_page(request: Request) -> Response:
         request,
         "patient_edit.html",
         person=read.person,
-        unnamed=read.person.name.startswith(UNNAMED),
+        unnamed=read.person.unnamed,
         sexes=SEXES,
     )
 

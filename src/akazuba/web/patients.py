@@ -42,9 +42,6 @@ SEEN_KINDS = ("patient", "case", "correction", "basis", "assessment", "outcome")
 SEARCHES_BACK = 20_000
 """Entries of the log among which searches that showed her are looked up: a look at all would take seconds."""
 
-UNNAMED = "unregistered "
-"""Begins the name of whoever was helped before anybody asked for it."""
-
 
 def routes() -> list[BaseRoute]:
     return [
@@ -161,7 +158,7 @@ async def history_page(request: Request) -> Response:
         request,
         "patient.html",
         person=read.person,
-        unnamed=read.person.name.startswith(UNNAMED),
+        unnamed=read.person.unnamed,
         age=age_today(read.person.born, newest, today()),
         known=known_of(cases_of(read.known)),
         rows=consultations(read.known),

@@ -22,6 +22,7 @@ from akazuba.web import (
     alarms,
     consents,
     consultation,
+    energy_screen,
     follow_up,
     home,
     log_screen,
@@ -67,6 +68,7 @@ def create_app(
         home,
         signing,
         consultation,
+        energy_screen,
         queue_screen,
         tokens,
         rest,
@@ -91,7 +93,15 @@ def create_app(
     routes.append(Mount("/static", static, name="static"))
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(Guard, secure=secure, any_pace=any_pace, keys_pace=keys_pace)],
+        middleware=[
+            Middleware(
+                Guard,
+                secure=secure,
+                any_pace=any_pace,
+                keys_pace=keys_pace,
+                used=energy_screen.in_use(post.settings.home),
+            )
+        ],
         exception_handlers={
             AkazubaError: _failed,
             SignInNeededError: _sign_in,

@@ -85,7 +85,7 @@ class Pace:
 
 
 class Guard:
-    """secure: whether the page is served by HTTPS."""
+    """secure: whether the page is served by HTTPS. used: is told of every request that is let in."""
 
     def __init__(
         self,
@@ -94,8 +94,10 @@ class Guard:
         secure: bool = False,
         any_pace: Pace | None = None,
         keys_pace: Pace | None = None,
+        used: Callable[[Scope], None] = lambda _: None,
     ) -> None:
         self._app, self._secure = app, secure
+        self._used = used
         self._any = any_pace or Pace(300, 60)
         self._keys = keys_pace or Pace(12, 0.2)
 
@@ -115,6 +117,7 @@ class Guard:
             error = f"body: expected at most {limit} bytes, found {said[:20]}"
             await _refuse(headers, path, 413, error, {}, send)
             return
+        self._used(scope)
         if scope["method"] in UNSAFE and path.startswith(KEYS_TRIED):
             send = self._right_tries_uncounted(_address(scope), send)
         await self._app(scope, _counted(receive, limit), send)

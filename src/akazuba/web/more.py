@@ -35,11 +35,10 @@ PLACES = (
     Place("/me", "●", "My PIN and sessions", "change the PIN, end sessions elsewhere"),
     Place("/privacy", "◐", "Privacy", "what left this box"),
     Place("/federation", "⇄", "Learning together", "not built yet"),
-    Place("/energy", "○", "Energy", "not built yet"),
+    Place("/energy", "○", "Energy", "what the sun allows, and why"),
 )
 UNBUILT = {
     "/federation": ("Learning together", "This box takes part in no learning with other boxes."),
-    "/energy": ("Energy", "This box does not measure its own power and does not plan by it."),
 }
 
 

@@ -8,7 +8,9 @@ When terminals are on and which uploads get stuck is SIMULATED; the four hospita
 altogether. All methods run under the same weather from the same seeds, 1 to 5; settings were chosen on seeds
 from 900 on. Intervals are Student's t over seeds; of times, on their logarithms. A method that never reaches
 95 % of the pooled model's accuracy counts with the whole time (`censored`: how often), so a speed-up is a
-lower bound. drift_late: the truth turns once in 40 days, half of the uploads get stuck for 150 h on average.
+lower bound. "late": half of the uploads get stuck, for 150 h on average; "drift": the truth turns once in 40
+days. With two hospitals in a round there are no stragglers to drop. Memory: of the whole process with its
+Python, peak.
 """
 
 from __future__ import annotations
@@ -16,21 +18,39 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from dp_accounting import dp_event
-from dp_accounting.pld import PLDAccountant
+from dp_accounting import dp_event  # type: ignore[import-untyped]
+from dp_accounting.pld import PLDAccountant  # type: ignore[import-untyped]
 
 from akazuba.federation.accounts import epsilon_of
 from akazuba.federation.clipping import AdaptiveClip
+from akazuba.federation.gateway import Gateway, Quota
 from akazuba.federation.simulate import METHODS, Plan, Weather, bounds, final, reached, simulate
+from akazuba.federation.updates import coded
 from akazuba.federation.worlds import HEART, Drifting, World, heart
+from akazuba.privacy.keys.signed import sign
+
+sys.path.append(str(Path(__file__).parent.parent / "tests"))
+from test_federation_gateway import (  # isort: skip
+    COORDINATOR,
+    NORTH,
+    POSTS,
+    cut_at_random,
+    members,
+    now,
+    release,
+    update,
+)
+from test_federation_kill import killed  # isort: skip
 
 SEEDS = (1, 2, 3, 4, 5)
 STUDENT = {1: math.nan, 2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776}
@@ -176,7 +196,11 @@ def measured(data: Path, *, quick: bool) -> dict[str, Any]:
         "drawn_drift_late": lambda s: (Drifting(s, clinics=40, turn_days=40), Plan(weather=LATE)),
     }
     if (data / HEART).is_dir():
-        worlds = {HEART: lambda s: (heart(data, s), Plan(weather=calm, buffer=2)), **worlds}
+        worlds = {
+            HEART: lambda s: (heart(data, s), Plan(weather=calm, buffer=2)),
+            f"{HEART}_late": lambda s: (heart(data, s), Plan(weather=LATE, buffer=2)),
+            **worlds,
+        }
     else:
         _note(f"{data / HEART} is not there: the four hospitals are left out")
     found = {}
@@ -194,12 +218,82 @@ def measured(data: Path, *, quick: bool) -> dict[str, Any]:
         "epsilon_relative_difference_from_dp_accounting": epsilon_off(),
         "clip_over_target_after_50": clip_off(SEEDS),
     }
+    _note("cuts")
+    figures |= cuts(quick=quick)
+    _note("gateway")
+    figures |= gateway_speed(60 if quick else 300)
     _note("liars")
     figures["a_quarter_of_liars"] = liars(SEEDS[:2] if quick else SEEDS)
     _note("privacy")
     figures["private"] = private(data, SEEDS[:2] if quick else SEEDS)
     figures["epsilon"] = max(row["epsilon_of_who_took_part_most"] or 0.0 for row in figures["private"])
     return figures
+
+
+def cuts(*, quick: bool) -> dict[str, Any]:
+    """Kill -9 of processes that hold a whole programme; and within one, gateways and coordinator that lose
+    their memory, replies that are lost, messages that come twice.
+    """
+    with TemporaryDirectory() as folder:
+        kills = killed(Path(folder), 15 if quick else 1000, 1)
+    with TemporaryDirectory() as folder:
+        steps, found = 250 if quick else 2500, []
+        for noise in (0.0, 0.5):
+            path = Path(folder) / str(noise)
+            path.mkdir()
+            found.append(cut_at_random(path, members(), noise, steps, 1))
+    return {
+        "faults_run": sum(one.cuts for one in found) + kills.kills,
+        "faults_kill_9": kills.kills,
+        "faults_updates": sum(one.made for one in found) + kills.kept,
+        "faults_lost": sum(one.lost for one in found) + kills.lost,
+        "faults_double": sum(one.twice for one in found) + kills.twice,
+        "faults_replayed_to_the_same_bits": all(one.same_bits for one in found),
+    }
+
+
+def gateway_speed(number: int) -> dict[str, float]:
+    """Signed updates of a million int8 numbers, one after the other through `Gateway.take` (signatures
+    checked, written durably, answer signed) and through the fold, in a process of its own; no network in
+    between.
+    """
+    command = [sys.executable, __file__, "--gateway", str(number)]
+    done = subprocess.run(command, capture_output=True, check=True, text=True)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def _gateway(number: int) -> dict[str, float]:
+    dimension, registry = 1_000_000, members()
+    model = release(numbers=bytes(4 * dimension))
+    numbers, scale = coded(np.random.default_rng(1).normal(0, 0.01, dimension), "int8")
+    made = dict(numbers=numbers, scale=scale, coding="int8", dimension=dimension)  # noqa: C408
+    spent = folded = 0.0
+    with TemporaryDirectory() as folder:
+        gateway = Gateway(Path(folder) / "gateway", NORTH, registry, now, Quota(10**6))
+        gateway.publish(sign(COORDINATOR, "model-release", model))
+        before = _peak_mib()
+        for serial in range(number):
+            data = update(POSTS[serial % len(POSTS)], serial + 1, model, **made)
+            started = time.perf_counter()
+            gateway.take(data)
+            spent += time.perf_counter() - started
+        for _ in range(5):
+            started = time.perf_counter()
+            folded += sum(len(one) > 0 for one in gateway.sums(len(POSTS))) * (time.perf_counter() - started)
+        gateway.close()
+    return {
+        "gateway_updates_per_s": number / spent,
+        "gateway_fold_ms_an_update": folded / 5 / len(POSTS) * 1e3,
+        "gateway_peak_mb": _peak_mib(),
+        "gateway_mb_before_the_first": before,
+    }
+
+
+def _peak_mib() -> float:
+    """Of this process since it began: what getrusage tells also holds the parent's."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def _note(text: str) -> None:
@@ -211,7 +305,11 @@ def main() -> None:
     arguments.add_argument("--quick", action="store_true")
     arguments.add_argument("--json", action="store_true")
     arguments.add_argument("--data", type=Path, default=Path("../shared/data"))
+    arguments.add_argument("--gateway", type=int, help=argparse.SUPPRESS)
     given = arguments.parse_args()
+    if given.gateway:
+        print(json.dumps(_gateway(given.gateway)))
+        return
     figures = measured(given.data, quick=given.quick)
     print(json.dumps(figures) if given.json else json.dumps(figures, indent=2))
 

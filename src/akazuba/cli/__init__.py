@@ -25,6 +25,7 @@ import click
 from akazuba import __version__
 from akazuba.cli.audit import audit
 from akazuba.cli.energy import energy
+from akazuba.cli.federate import federate
 from akazuba.cli.guideline import guideline
 from akazuba.cli.incident import incident
 from akazuba.cli.knowledge import knowledge
@@ -309,6 +310,7 @@ def schema(name: str) -> None:
 
 main.add_command(ask)
 main.add_command(energy)
+main.add_command(federate)
 main.add_command(guideline)
 main.add_command(knowledge)
 main.add_command(mcp)

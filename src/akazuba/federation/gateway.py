@@ -1,0 +1,343 @@
+"""A regional gateway: takes updates in, each once, whatever is repeated, reordered or cut; sums them for the
+coordinator in O(model) memory.
+
+`gateway.sqlite3` (WAL, synchronous=FULL) is its ledger: an update is in it before it is answered for, and its
+bytes stay until the coordinator has counted it. The answer to a repeated update is the first one, word for
+word.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+from akazuba.durable import open_durable, writing
+from akazuba.errors import InputError, UntrustedError
+from akazuba.federation.halflife import Look
+from akazuba.federation.outbox import Outcome
+from akazuba.federation.sending import Answer, Parcel, Status
+from akazuba.federation.sums import Arrived, Sum, Terms
+from akazuba.federation.updates import (
+    Base,
+    Expected,
+    ModelRelease,
+    Reason,
+    Received,
+    RefusedError,
+    Update,
+    id_of,
+    received,
+    released,
+)
+from akazuba.federation.weights import Weights
+from akazuba.privacy.keys.enrolment import only
+from akazuba.privacy.keys.identity import Identity
+from akazuba.privacy.keys.registry import Registry
+from akazuba.privacy.keys.signed import read, sign, unwrap, verified
+
+FILE = "gateway.sqlite3"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS parcel (
+    sha256 TEXT PRIMARY KEY, terminal TEXT NOT NULL, size INTEGER NOT NULL, at INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS chunk (
+    sha256 TEXT NOT NULL REFERENCES parcel ON DELETE CASCADE, start INTEGER NOT NULL, bytes BLOB NOT NULL,
+    PRIMARY KEY (sha256, start)
+);
+CREATE TABLE IF NOT EXISTS taken (
+    place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, terminal TEXT NOT NULL, key TEXT NOT NULL,
+    serial INTEGER NOT NULL, made INTEGER NOT NULL, at INTEGER NOT NULL, answer BLOB NOT NULL, bytes BLOB,
+    counted INTEGER, UNIQUE (key, serial)
+);
+CREATE INDEX IF NOT EXISTS waiting ON taken (place) WHERE bytes IS NOT NULL;
+CREATE TABLE IF NOT EXISTS refused (id TEXT PRIMARY KEY, answer BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tally (word TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS release (version INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
+"""
+
+_TALLY = "INSERT INTO tally VALUES (?, 1) ON CONFLICT (word) DO UPDATE SET number = number + 1"
+
+DAY_S = 86_400
+UNANSWERED: frozenset[Reason] = frozenset({"unreadable", "member", "signature", "early"})
+"""Nobody vouches for it, or it may come again."""
+
+PARCEL_S = 30 * DAY_S
+"""A parcel that nobody went on with for so long is thrown away; its terminal still has the update."""
+
+
+@dataclass(frozen=True)
+class Quota:
+    """a_day: updates of one terminal that are taken within 24 h. parcels: begun and not finished, of one.
+    bases: newest versions from which updates are taken.
+    """
+
+    a_day: int = 12
+    parcels: int = 3
+    bases: int = 50
+
+
+class Gateway:
+    """identity: the gateway's own. now: seconds since 1970."""
+
+    def __init__(
+        self,
+        path: Path,
+        identity: Identity,
+        registry: Registry,
+        now: Callable[[], int],
+        quota: Quota | None = None,
+    ) -> None:
+        """Raises ArtefactError when the ledger cannot be used."""
+        self._identity, self._registry, self._now = identity, registry, now
+        self._quota = quota or Quota()
+        self._file = open_durable(path, _SCHEMA, "a gateway's ledger")
+        self._release: ModelRelease | None = None
+        self._bases: dict[int, Base] = {}
+        self._catch_up()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def publish(self, data: bytes) -> ModelRelease:
+        """Takes a coordinator's release in. Raises UntrustedError for one that is not, that is of another
+        size, or that is other than the one known under its number.
+        """
+        release = released(data, self._registry, self._now())
+        known = self._bases.get(release.version)
+        if known is not None and known != release.base():
+            raise UntrustedError("model release", f"version {release.version} as it is known", "another one")
+        if self._release and len(release.numbers) != len(self._release.numbers):
+            expected = f"{len(self._release.numbers)} bytes of numbers"
+            raise UntrustedError("model release", expected, str(len(release.numbers)))
+        with writing(self._file) as file:
+            file.execute("INSERT OR IGNORE INTO release VALUES (?, ?)", (release.version, data))
+            file.execute("DELETE FROM release WHERE version < ?", (release.version - 1,))
+        self._adopt(release)
+        return release
+
+    def _catch_up(self) -> None:
+        """Releases that another process has published: the door and the Flower app are two."""
+        newest = self._release.version if self._release else -1
+        query = "SELECT bytes FROM release WHERE version > ? ORDER BY version"
+        for (data,) in self._file.execute(query, (newest,)).fetchall():
+            self._adopt(read(unwrap(data, "model-release").payload, "model-release", ModelRelease))
+
+    def _adopt(self, release: ModelRelease) -> None:
+        self._bases |= {v: b for v, b in release.earlier.items() if v not in self._bases}
+        self._bases[release.version] = release.base()
+        newest = max(self._bases)
+        self._bases = {v: b for v, b in self._bases.items() if v > newest - self._quota.bases}
+        if self._release is None or release.version >= self._release.version:
+            self._release = release
+
+    def model(self) -> bytes | None:
+        """The newest release as it was signed; None before the first."""
+        row = self._file.execute("SELECT bytes FROM release ORDER BY version DESC LIMIT 1").fetchone()
+        return row[0] if row else None
+
+    # What terminals ask for.
+
+    def announce(self, data: bytes) -> Status:
+        """Room for a parcel of a member, or why not now; or the answer to an update that was here before."""
+        try:
+            parcel, terminal = self._parcel(data)
+        except UntrustedError as problem:
+            self._count("parcel-refused")
+            return Status("later", because=str(problem))
+        if (answer := self._known(parcel.id)) is not None:
+            return Status("answered", answer=answer)
+        with writing(self._file) as file:
+            file.execute("DELETE FROM parcel WHERE at < ?", (self._now() - PARCEL_S,))
+            begun = file.execute("SELECT size FROM parcel WHERE sha256 = ?", (parcel.sha256,)).fetchone()
+            query = "SELECT count(*) FROM parcel WHERE terminal = ?"
+            (open_,) = file.execute(query, (terminal,)).fetchone()
+            crowded = begun is None and open_ >= self._quota.parcels
+            if begun is None and not crowded:
+                row = (parcel.sha256, terminal, parcel.size, self._now())
+                file.execute("INSERT INTO parcel VALUES (?, ?, ?, ?)", row)
+        if crowded or self._over_quota(terminal):
+            self._count("quota")
+            return Status("later", because=f"the quota of {terminal} is used up for now")
+        return Status("partial", self._have(parcel.sha256))
+
+    def put(self, digest: str, offset: int, chunk: bytes) -> Status:
+        """Keeps a piece that fits on; another one changes nothing. The last piece brings the answer."""
+        with writing(self._file) as file:
+            row = file.execute("SELECT size FROM parcel WHERE sha256 = ?", (digest,)).fetchone()
+            if row is None:
+                return Status("later", because="announce the parcel first")
+            have = self._have(digest)
+            if chunk and offset == have and have + len(chunk) <= row[0]:
+                file.execute("INSERT INTO chunk VALUES (?, ?, ?)", (digest, offset, chunk))
+                file.execute("UPDATE parcel SET at = ? WHERE sha256 = ?", (self._now(), digest))
+                have += len(chunk)
+        if have < row[0]:
+            return Status("partial", have)
+        rows = self._file.execute("SELECT bytes FROM chunk WHERE sha256 = ? ORDER BY start", (digest,))
+        data = b"".join(piece for (piece,) in rows)
+        status = self._finished(digest, data)
+        with writing(self._file) as file:
+            file.execute("DELETE FROM parcel WHERE sha256 = ?", (digest,))
+        return status
+
+    def _finished(self, digest: str, data: bytes) -> Status:
+        if sha256(data).hexdigest() != digest:
+            self._count("parcel-refused")
+            return Status("later", because="other bytes came than were announced: send them again")
+        answer = self.take(data)
+        return Status("answered", answer=answer) if answer else Status("later", because="it is not taken now")
+
+    def take(self, data: bytes) -> bytes | None:
+        """The signed answer to an update, however it came; the same one each time. None when nobody of the
+        programme signed it, or when its base is not known here yet.
+        """
+        try:
+            one = received(data, self._registry, self._expected(), self._now())
+        except RefusedError as problem:
+            self._count(problem.reason)
+            return self._refuse(data, problem)
+        if (answer := self._known(one.id)) is not None:
+            self._count("duplicate")
+            return answer
+        return self._keep(one, data)
+
+    def _keep(self, one: Received, data: bytes) -> bytes:
+        note = "the terminal's clock is wrong: it counts as old as it can be" if one.clock_off else ""
+        answer = self._answer(one.id, "accepted", note)
+        row = (one.id, one.terminal, one.key_id, one.update.serial, one.made_s, self._now(), answer, data)
+        with writing(self._file) as file:
+            known = file.execute(
+                "SELECT answer FROM taken WHERE id = ?", (one.id,)
+            ).fetchone()  # another process may have been faster
+            if known is not None:
+                return bytes(known[0])
+            query = "SELECT 1 FROM taken WHERE key = ? AND serial = ?"
+            twice = file.execute(query, (one.key_id, one.update.serial)).fetchone()
+            if twice is None:
+                file.execute(
+                    "INSERT INTO taken (id, terminal, key, serial, made, at, answer, bytes)"
+                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    row,
+                )
+                file.execute(_TALLY, ("clock-off" if one.clock_off else "accepted",))
+        if twice is not None:
+            item = f"update {one.update.serial} of {one.terminal}"
+            problem = RefusedError("replayed", item, "a serial that did not come before", "another under it")
+            self._count("replayed")
+            return self._refuse(data, problem) or answer
+        return answer
+
+    def _refuse(self, data: bytes, problem: RefusedError) -> bytes | None:
+        """A refusal that its terminal may act on: only what a member signed is answered for."""
+        if problem.reason in UNANSWERED:
+            return None
+        update_id = id_of(data)
+        answer = self._answer(update_id, "refused", f"{problem.reason}: {problem}")
+        with writing(self._file) as file:
+            file.execute("INSERT OR IGNORE INTO refused VALUES (?, ?)", (update_id, answer))
+        return self._known(update_id)
+
+    def _known(self, update_id: str) -> bytes | None:
+        query = "SELECT answer FROM taken WHERE id = ? UNION ALL SELECT answer FROM refused WHERE id = ?"
+        row = self._file.execute(query, (update_id, update_id)).fetchone()
+        return row[0] if row else None
+
+    def _parcel(self, data: bytes) -> tuple[Parcel, str]:
+        now = self._now()
+        terminal = self._registry.member(unwrap(data, "parcel").signer, ["terminal"], now)
+        parcel, _ = verified(data, "parcel", Parcel, only(terminal.public))
+        if parcel.programme != self._registry.programme:
+            raise UntrustedError("parcel", f"one to {self._registry.programme}", parcel.programme)
+        return parcel, terminal.name
+
+    def _over_quota(self, terminal: str) -> bool:
+        query = "SELECT count(*) FROM taken WHERE terminal = ? AND at > ?"
+        (number,) = self._file.execute(query, (terminal, self._now() - DAY_S)).fetchone()
+        return bool(number >= self._quota.a_day)
+
+    def _have(self, digest: str) -> int:
+        query = "SELECT coalesce(sum(length(bytes)), 0) FROM chunk WHERE sha256 = ?"
+        return int(self._file.execute(query, (digest,)).fetchone()[0])
+
+    def _answer(self, update_id: str, outcome: Outcome, because: str) -> bytes:
+        answer = Answer(self._registry.programme, update_id, outcome, because, self._now())
+        return sign(self._identity, "update-answer", answer)
+
+    def _expected(self) -> Expected:
+        self._catch_up()
+        dimension = len(self._release.numbers) // 4 if self._release else 0
+        return Expected(self._registry.programme, dimension, self._bases)
+
+    def _count(self, word: Reason | str) -> None:
+        with writing(self._file) as file:
+            file.execute(_TALLY, (word,))
+
+    def tally(self) -> dict[str, int]:
+        """How many updates were accepted, came twice, or were refused, by reason."""
+        return dict(self._file.execute("SELECT word, number FROM tally ORDER BY word"))
+
+    # What the coordinator asks for.
+
+    def sums(self, most: int, without: Collection[str] = (), seed: int | None = None) -> Iterator[Sum]:
+        """Sums of what waits, under the newest release's terms: one of `most` terminals, or for a robust
+        centre sums of two who are drawn by lot. Each terminal once; what else it sent waits for the next
+        time.
+
+        without: terminals that are in the coordinator's buffer already. seed: of the lot, for a test. Raises
+        InputError before the first release.
+        """
+        terms = self.terms()
+        by_terminal: dict[str, tuple[int, int]] = {}
+        rows = self._file.execute(
+            "SELECT place, terminal, made FROM taken WHERE bytes IS NOT NULL ORDER BY place"
+        )
+        for place, terminal, made in rows:
+            if terminal not in without:
+                by_terminal.setdefault(terminal, (place, made))
+        chosen = list(by_terminal.values())
+        robust = self._release is not None and self._release.robust
+        if robust:
+            (random.Random(seed) if seed is not None else random.SystemRandom()).shuffle(chosen)  # noqa: S311
+        chosen = chosen[: max(0, most)]
+        size = 2 if robust else max(1, most)
+        for start in range(0, len(chosen), size):
+            total = Sum(terms)
+            for place, made in chosen[start : start + size]:
+                total.add(self._arrived(place, made), self._now())
+            yield total
+
+    def terms(self) -> Terms:
+        """Raises InputError before the first release."""
+        self._catch_up()
+        release = self._release
+        if release is None:
+            raise InputError("gateway", "a release of the coordinator", "none yet")
+        weights = Weights(release.cap, release.alpha, release.half_life_s, release.floor)
+        return Terms(release.version, len(release.numbers) // 4, weights, release.clip_norm, release.grid)
+
+    def _arrived(self, place: int, made: int) -> Arrived:
+        query = "SELECT id, terminal, bytes FROM taken WHERE place = ?"
+        update_id, terminal, data = self._file.execute(query, (place,)).fetchone()
+        update = read(unwrap(data, "model-update").payload, "model-update", Update)
+        look = None
+        if {"look_elapsed_s", "look_excess"} <= update.metrics.keys():
+            look = Look(update.metrics["look_elapsed_s"], update.metrics["look_excess"])
+        return Arrived(update_id, terminal, update.examples, update.base_version, made, update.values(), look)
+
+    def counted(self, ids: list[str]) -> None:
+        """The coordinator has these in a version: their bytes go, their line in the ledger stays."""
+        now = self._now()
+        with writing(self._file) as file:
+            query = "UPDATE taken SET bytes = NULL, counted = ? WHERE id = ? AND bytes IS NOT NULL"
+            file.executemany(query, [(now, update_id) for update_id in ids])
+
+    def waiting_ids(self) -> list[str]:
+        rows = self._file.execute("SELECT id FROM taken WHERE bytes IS NOT NULL ORDER BY place")
+        return [row[0] for row in rows]
+
+    def waiting(self) -> int:
+        (number,) = self._file.execute("SELECT count(*) FROM taken WHERE bytes IS NOT NULL").fetchone()
+        return int(number)

@@ -1,0 +1,447 @@
+"""A SIMULATED programme in virtual time: terminals that are off at night and in the rain, late uploads,
+drift, liars.
+
+When terminals are on, how long training takes and which uploads get stuck is drawn; the folding is the one
+of the gateway. Beside it, under the same weather, run synchronous FedAvg (waits for all of a round), FedAvg
+that drops stragglers (closes a round at 80 %), FedAsync (Xie et al. 2019) and FedBuff (Nguyen et al. 2022).
+From the same seed comes the same result.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+
+from akazuba.errors import BudgetError, InputError
+from akazuba.federation.accounts import Accounts, noise_multiplier
+from akazuba.federation.clipping import AdaptiveClip
+from akazuba.federation.folding import Folding, Rules
+from akazuba.federation.halflife import HalfLife, Look
+from akazuba.federation.optimisers import Optimiser
+from akazuba.federation.robust import Centre
+from akazuba.federation.sums import Arrived
+from akazuba.federation.updates import Numbers
+from akazuba.federation.weights import Weights
+from akazuba.federation.worlds import Cases, World
+from akazuba.privacy.accounting import Budget
+
+HOUR_S, DAY_S = 3600.0, 86_400.0
+Method = Literal["ours", "fedavg", "fedavg-dropped", "fedasync", "fedbuff"]
+METHODS: tuple[Method, ...] = get_args(Method)
+
+
+@dataclass(frozen=True)
+class Weather:
+    """What is assumed of terminals (our assumptions; no programme was measured).
+
+    days: how long. sunrise_h, sunset_h: a terminal can train and send between them, local time; clinics'
+    clocks lie up to zones_h apart. outage: chance of a whole day without power, drawn for each clinic from 0
+    to this. training_h: median of a training's time, log-normal with `spread`, and each clinic's speed once
+    more so. pause_h: mean time between two. stuck: chance that an upload gets stuck; stuck_h: for how long
+    on average.
+    """
+
+    days: float = 30.0
+    sunrise_h: float = 8.0
+    sunset_h: float = 17.0
+    zones_h: float = 2.0
+    outage: float = 0.5
+    training_h: float = 0.75
+    spread: float = 0.7
+    pause_h: float = 6.0
+    stuck: float = 0.2
+    stuck_h: float = 60.0
+
+    def __post_init__(self) -> None:
+        sound = 0 <= self.sunrise_h < self.sunset_h <= 24 and 0 <= self.outage <= 0.95
+        if not (sound and 0 < self.days <= 3660 and 0 <= self.stuck <= 1 and self.training_h > 0):
+            raise InputError("weather", "hours of a day in order and chances from 0 to 1", str(self))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """steps, rate: of a terminal's training. buffer: K, and the clinics of a synchronous round. liars: share
+    of clinics that send their update with its sign turned, `lie` times as large. robust: centre for ours.
+    epsilon: for each clinic in all, with `delta`; None: without noise. every_h: how often accuracy is looked
+    at.
+    """
+
+    weather: Weather = field(default_factory=Weather)
+    buffer: int = 10
+    steps: int = 5
+    rate: float = 0.3
+    liars: float = 0.0
+    lie: float = 1.0
+    robust: Centre | None = None
+    epsilon: float | None = None
+    delta: float = 1e-5
+    every_h: float = 6.0
+
+
+@dataclass(frozen=True)
+class Point:
+    """accuracy: over all sites' test cases. worst: of the site where it is least."""
+
+    at_h: float
+    version: int
+    uploads: int
+    accuracy: float
+    worst: float
+
+
+@dataclass(frozen=True)
+class Course:
+    """epsilons: by clinic, where there was noise. refused: updates for want of privacy budget."""
+
+    method: Method
+    points: tuple[Point, ...]
+    versions: int
+    uploads: int
+    half_life_h: float
+    model: Numbers
+    epsilon_highest: float = 0.0
+    noise_multiplier: float = 0.0
+    refused: int = 0
+
+
+class Server(Protocol):
+    """take: whether it was taken; a False one is offered again after the next version."""
+
+    @property
+    def version(self) -> int: ...
+
+    @property
+    def model(self) -> Numbers: ...
+
+    def take(self, arrived: Arrived, now_s: float) -> bool: ...
+
+
+class _Buffered:
+    """Our folding, under whatever rules."""
+
+    def __init__(self, folding: Folding) -> None:
+        self.folding = folding
+        self.refused = 0
+
+    @property
+    def version(self) -> int:
+        return self.folding.version
+
+    @property
+    def model(self) -> Numbers:
+        return self.folding.model
+
+    def take(self, arrived: Arrived, now_s: float) -> bool:
+        if not self.folding.takes(arrived.terminal):
+            return False
+        try:
+            self.folding.take(arrived, now_s)
+        except BudgetError:
+            self.refused += 1
+        return True
+
+
+class _FedAsync:
+    """Each update moves the model towards the sender's by `mixing`, less the more versions it is behind."""
+
+    def __init__(self, model: Numbers, mixing: float, alpha: float) -> None:
+        self.version, self.model = 0, model
+        self._mixing, self._alpha = mixing, alpha
+        self._bases = [model]
+
+    def take(self, arrived: Arrived, now_s: float) -> bool:  # noqa: ARG002 - time is nothing to it
+        theirs = self._bases[arrived.base_version] + arrived.values
+        part = self._mixing * (1 + self.version - arrived.base_version) ** -self._alpha
+        self.model = ((1 - part) * self.model + part * theirs).astype(np.float32)
+        self.version += 1
+        self._bases.append(self.model)
+        return True
+
+
+def ours(plan: Plan, multiplier: float = 0.0) -> Rules:
+    """The rules that a programme starts with. Chosen on drawn programmes with seeds from 900 on.
+
+    Under noise, or with liars about, C follows the median: a higher quantile would be theirs to set.
+    """
+    low = bool(multiplier or plan.robust)
+    return Rules(
+        buffer=plan.buffer,
+        weights=Weights(cap=100, alpha=0.25, half_life_s=4 * DAY_S, floor=0.02),
+        clip=AdaptiveClip(0.5, 0.5, 0.2) if low else AdaptiveClip(2.0, 0.8, 0.2),
+        optimiser=Optimiser("momentum", 1.25, 0.6),
+        half_life=HalfLife(4 * DAY_S, 6 * HOUR_S, 30 * DAY_S),
+        noise_multiplier=multiplier,
+        robust=plan.robust,
+        liars=max(plan.liars, 0.25),
+    )
+
+
+def fedbuff(plan: Plan) -> Rules:
+    """Equal weights but for 1/sqrt(1 + versions behind); no clip, no clock."""
+    return Rules(
+        buffer=plan.buffer,
+        weights=Weights(cap=1, alpha=0.5, half_life_s=1e10, floor=0.0),
+        clip=AdaptiveClip(1e6, rate=0.0, highest=1e6),
+        optimiser=Optimiser("momentum", FEDBUFF_RATE, 0.0),
+        adaptive=False,
+        least_step=1.0,
+    )
+
+
+FEDASYNC_MIXING, FEDASYNC_ALPHA, FEDBUFF_RATE = 0.6, 0.5, 2.0
+"""Of those tried (0.15, 0.3, 0.6; 1, 1.5, 2) the best on drawn programmes with seeds from 900 on."""
+
+LOOK_BACK_S = 7 * DAY_S
+"""A terminal takes another model to look back with after that."""
+
+
+class Sky:
+    """When each clinic is on, and how long its work takes: the same for every method from the same seed."""
+
+    def __init__(self, weather: Weather, clinics: int, seed: int) -> None:
+        self.weather, self._seed = weather, seed
+        random = np.random.default_rng([seed, 10])
+        self._zone_s = random.uniform(0, weather.zones_h * HOUR_S, clinics)
+        self._speed = random.lognormal(0, weather.spread, clinics)
+        chance = random.uniform(0, weather.outage, clinics)
+        self._dark = random.random((clinics, math.ceil(weather.days) + 400)) < chance[:, None]
+
+    def next_on(self, clinic: int, at_s: float) -> float:
+        """The first time from then on at which a clinic has power and light."""
+        local = at_s + self._zone_s[clinic]
+        for _ in range(400):
+            day, second = divmod(local, DAY_S)
+            dark = self._dark[clinic, min(int(day), self._dark.shape[1] - 1)]
+            if not dark and second < self.weather.sunset_h * HOUR_S:
+                return float(max(local, day * DAY_S + self.weather.sunrise_h * HOUR_S) - self._zone_s[clinic])
+            local = (day + 1) * DAY_S + self.weather.sunrise_h * HOUR_S
+        return math.inf
+
+    def is_on(self, clinic: int, at_s: float) -> bool:
+        return self.next_on(clinic, at_s) <= at_s
+
+    def work(self, clinic: int, turn: int, start_s: float) -> tuple[float, float]:
+        """When the turn-th update arrives, and when the next training may start, s."""
+        weather, random = self.weather, np.random.default_rng([self._seed, 11, clinic, turn])
+        took, pause = random.lognormal(0, weather.spread), random.exponential(weather.pause_h)
+        is_stuck, stuck_h = random.random() < weather.stuck, random.exponential(weather.stuck_h)
+        ended = self.next_on(clinic, start_s + weather.training_h * HOUR_S * self._speed[clinic] * took)
+        arrives = self.next_on(clinic, ended + stuck_h * HOUR_S) if is_stuck else ended
+        return arrives, self.next_on(clinic, ended + pause * HOUR_S)
+
+
+def simulate(
+    world: World, plan: Plan, method: Method, seed: int, progress: Callable[[float], None] = lambda _: None
+) -> Course:
+    """One programme from its first hour to its last. progress: told the share that is done.
+
+    Raises InputError for fewer clinics than a buffer or a round takes.
+    """
+    if plan.buffer > world.clinics:
+        raise InputError("buffer", f"at most {world.clinics}, the number of clinics", str(plan.buffer))
+    run = _Run(world, plan, seed, progress)
+    if method in ("fedavg", "fedavg-dropped"):
+        return run.in_rounds(method, 1.0 if method == "fedavg" else 0.8)
+    model = world.network.start(seed)
+    if method == "fedasync":
+        return run.as_they_come(method, _FedAsync(model, FEDASYNC_MIXING, FEDASYNC_ALPHA))
+    random = np.random.default_rng([seed, 12]).bytes
+    if method == "fedbuff":
+        return run.as_they_come(method, _Buffered(Folding(fedbuff(plan), model, random)))
+    multiplier, accounts = 0.0, None
+    if plan.epsilon is not None:
+        multiplier = noise_multiplier(plan.epsilon, plan.delta, run.expected_buffers())
+        accounts = Accounts(Budget(plan.epsilon, plan.delta))
+    folding = Folding(ours(plan, multiplier), model, random, accounts=accounts)
+    return run.as_they_come(method, _Buffered(folding))
+
+
+class _Run:
+    def __init__(self, world: World, plan: Plan, seed: int, progress: Callable[[float], None]) -> None:
+        self.world, self.plan, self.progress = world, plan, progress
+        self.sky = Sky(plan.weather, world.clinics, seed)
+        self.seed = seed
+        self.end_s = plan.weather.days * DAY_S
+        lying = np.random.default_rng([seed, 13]).permutation(world.clinics)
+        self._liars = set(lying[: round(plan.liars * world.clinics)].tolist())
+        self.points: list[Point] = []
+        self.uploads = 0
+        self._kept: dict[int, tuple[float, Numbers, float]] = {}
+
+    def expected_buffers(self) -> int:
+        """The most buffers that a clinic is likely to be in: its trainings in all that time, were it never
+        dark.
+        """
+        weather = self.plan.weather
+        hours = weather.days * (weather.sunset_h - weather.sunrise_h)
+        return max(1, math.ceil(hours / (weather.training_h + weather.pause_h)))
+
+    def looked(self, clinic: int, turn: int, model: Numbers, at_s: float) -> Look | None:
+        """What the clinic sees of the drift since it first met the model that it kept."""
+        cases = self.world.cases(clinic, at_s, turn)
+        network, kept = self.world.network, self._kept.get(clinic)
+        look = None
+        if kept is not None:
+            then_s, before, lost = kept
+            look = Look(at_s - then_s, network.loss(before, cases.inputs, cases.labels) - lost)
+        if kept is None or at_s - kept[0] > LOOK_BACK_S:
+            self._kept[clinic] = (at_s, model, network.loss(model, cases.inputs, cases.labels))
+        return look
+
+    def trained(self, clinic: int, turn: int, model: Numbers, at_s: float) -> tuple[Numbers, int]:
+        cases = self.world.cases(clinic, at_s, turn)
+        after = self.world.network.trained(
+            model, cases.inputs, cases.labels, steps=self.plan.steps, rate=self.plan.rate
+        )
+        change = after - model
+        if clinic in self._liars:
+            change = -np.float32(self.plan.lie) * change
+        return change, len(cases)
+
+    def look(self, until_s: float, server: Server) -> None:
+        """Accuracy at every time that is due before then, of the model in force."""
+        step = self.plan.every_h * HOUR_S
+        while (at := len(self.points) * step) <= min(until_s, self.end_s):
+            tests = self.world.tests(at)
+            found = [self.world.network.accuracy(server.model, c.inputs, c.labels) for c in tests]
+            accuracy = float(np.average(found, weights=[len(cases) for cases in tests]))
+            self.points.append(Point(at / HOUR_S, server.version, self.uploads, accuracy, min(found)))
+            self.progress(min(1.0, at / self.end_s))
+
+    def as_they_come(self, method: Method, server: Server) -> Course:
+        order, turns = count(), [0] * self.world.clinics
+        events: list[tuple[float, int, int, Arrived | None]] = []
+        deferred: list[Arrived] = []
+        for clinic in range(self.world.clinics):
+            first = np.random.default_rng([self.seed, 14, clinic]).uniform(0, 12 * HOUR_S)
+            heapq.heappush(events, (self.sky.next_on(clinic, first), next(order), clinic, None))
+        while events and events[0][0] <= self.end_s:
+            now, _, clinic, arrived = heapq.heappop(events)
+            self.look(now, server)
+            if arrived is None:
+                turn = turns[clinic]
+                turns[clinic] += 1
+                arrives, following = self.sky.work(clinic, turn, now)
+                values, examples = self.trained(clinic, turn, server.model, now)
+                look = self.looked(clinic, turn, server.model, now) if method == "ours" else None
+                made = Arrived(f"{clinic}.{turn}", str(clinic), examples, server.version, now, values, look)
+                heapq.heappush(events, (arrives, next(order), clinic, made))
+                heapq.heappush(events, (following, next(order), clinic, None))
+                continue
+            self.uploads += 1
+            before = server.version
+            if not server.take(arrived, now):
+                deferred.append(arrived)
+            while server.version != before and deferred:
+                before = server.version
+                deferred = [one for one in deferred if not server.take(one, now)]
+        self.look(self.end_s, server)
+        return self._course(method, server)
+
+    def in_rounds(self, method: Method, share: float) -> Course:
+        """share: of a round's clinics after whose updates it closes; the others' are thrown away."""
+        server = _Rounds(self.world.network.start(self.seed))
+        random = np.random.default_rng([self.seed, 15])
+        now, turns = 0.0, [0] * self.world.clinics
+        while now < self.end_s:
+            on = [clinic for clinic in range(self.world.clinics) if self.sky.is_on(clinic, now)]
+            if len(on) < self.plan.buffer:
+                now += 0.25 * HOUR_S
+                continue
+            chosen = sorted(random.choice(on, self.plan.buffer, replace=False).tolist())
+            arrivals = []
+            for clinic in chosen:
+                arrives, _ = self.sky.work(clinic, turns[clinic], now)
+                arrivals.append((arrives, clinic, turns[clinic]))
+                turns[clinic] += 1
+            arrivals.sort()
+            counted = arrivals[: max(1, math.ceil(share * len(arrivals)))]
+            closes = counted[-1][0]
+            self.look(min(math.nextafter(closes, 0), self.end_s), server)
+            if closes > self.end_s:
+                break
+            self.uploads += len(counted)
+            server.close([self.trained(clinic, turn, server.model, now) for _, clinic, turn in counted])
+            now = closes
+        self.look(self.end_s, server)
+        return self._course(method, server)
+
+    def _course(self, method: Method, server: Server) -> Course:
+        made = Course(method, tuple(self.points), server.version, self.uploads, 0.0, server.model)
+        if not isinstance(server, _Buffered):
+            return made
+        folding = server.folding
+        epsilons = folding.accounts.epsilons().values() if folding.accounts else []
+        return replace(
+            made,
+            half_life_h=folding.half_life.seconds / HOUR_S if method == "ours" else 0.0,
+            epsilon_highest=max(epsilons, default=0.0),
+            noise_multiplier=folding.rules.noise_multiplier,
+            refused=server.refused,
+        )
+
+
+class _Rounds:
+    """FedAvg: the mean of a round's updates, weighted by examples (McMahan et al. 2017)."""
+
+    def __init__(self, model: Numbers) -> None:
+        self.version, self.model = 0, model
+
+    def take(self, arrived: Arrived, now_s: float) -> bool:
+        raise NotImplementedError
+
+    def close(self, trained: Sequence[tuple[Numbers, int]]) -> None:
+        total = sum(examples for _, examples in trained)
+        mean = sum(values * np.float32(examples / total) for values, examples in trained)
+        self.model = np.asarray(self.model + mean, np.float32)
+        self.version += 1
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """pooled: accuracy of one model trained on all clinics' cases together. local: of models trained at one
+    clinic each, on all sites' tests, on average.
+    """
+
+    pooled: float
+    local: float
+
+
+def bounds(world: World, plan: Plan, seed: int) -> Bounds:
+    """At the programme's last hour, by as much training as brings the pooled model to rest."""
+    at = plan.weather.days * DAY_S
+    everybody = [world.cases(clinic, at, 10**6) for clinic in range(world.clinics)]
+    tests = world.tests(at)
+
+    def accuracy(cases: Cases) -> float:
+        start = world.network.start(seed)
+        model = world.network.trained(start, cases.inputs, cases.labels, steps=1500, rate=plan.rate)
+        found = [world.network.accuracy(model, c.inputs, c.labels) for c in tests]
+        return float(np.average(found, weights=[len(c) for c in tests]))
+
+    pool = Cases(
+        np.concatenate([cases.inputs for cases in everybody]),
+        np.concatenate([cases.labels for cases in everybody]),
+    )
+    some = everybody[:: max(1, len(everybody) // 8)]
+    return Bounds(accuracy(pool), float(np.mean([accuracy(cases) for cases in some])))
+
+
+def reached(points: Sequence[Point], accuracy: float) -> Point | None:
+    """The first point from which on three in a row have that accuracy on average: no lucky single one."""
+    for place in range(len(points) - 2):
+        if float(np.mean([p.accuracy for p in points[place : place + 3]])) >= accuracy:
+            return points[place]
+    return None
+
+
+def final(points: Sequence[Point], share: float = 0.1) -> float:
+    """Mean accuracy over the last part of the time."""
+    last = points[-max(1, round(share * len(points))) :]
+    return float(np.mean([point.accuracy for point in last]))

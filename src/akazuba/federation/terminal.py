@@ -1,0 +1,153 @@
+"""A terminal's part: train on its own confirmed and consented cases, bound the change, put it into the
+outbox.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+
+from akazuba.errors import InputError, why_not_opened
+from akazuba.federation.clipping import clipped
+from akazuba.federation.network import Labels, Network
+from akazuba.federation.outbox import LookingBack, Outbox, Waiting
+from akazuba.federation.updates import Coding, ModelRelease, Numbers, Update, coded, signed
+from akazuba.privacy.keys.identity import Identity
+
+LEAST_CASES = 20
+"""Fewer say too much of each."""
+
+LOOK_BACK_S = 7 * 86_400
+"""Another model is kept to look back with after that."""
+
+FILE_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Training:
+    """steps, rate: of gradient descent. least: confirmed and consented cases, at least. coding: of the
+    update's numbers.
+    """
+
+    steps: int = 5
+    rate: float = 0.3
+    least: int = LEAST_CASES
+    coding: Coding = "int8"
+
+
+@dataclass(frozen=True)
+class OwnCases:
+    """inputs: (cases, features). labels: (cases,). Only those that may be used. left_out: how many may
+    not.
+    """
+
+    inputs: Numbers
+    labels: Labels
+    left_out: int
+
+
+def own_cases(path: Path) -> OwnCases:
+    """Of an .npz with `inputs` (cases, features), `labels` (cases,) whole numbers, `confirmed` and
+    `consented` (cases,) yes or no. Only cases that are both are kept. Raises InputError.
+    """
+    expected = "an .npz with inputs, labels, confirmed and consented"
+    try:
+        if path.stat().st_size > FILE_BYTES:
+            raise InputError(str(path), f"at most {FILE_BYTES} bytes", "more")
+        with np.load(path, allow_pickle=False) as file:
+            inputs = np.asarray(file["inputs"], np.float32)
+            labels, confirmed, consented = (file[name] for name in ("labels", "confirmed", "consented"))
+    except OSError as problem:
+        raise InputError(str(path), expected, why_not_opened(problem)) from problem
+    except (KeyError, ValueError, BadZipFile) as problem:
+        raise InputError(str(path), expected, str(problem)) from problem
+    shapes = {labels.shape, confirmed.shape, consented.shape}
+    if (
+        inputs.ndim != 2
+        or shapes != {inputs.shape[:1]}
+        or {confirmed.dtype, consented.dtype} != {np.dtype(bool)}
+    ):
+        raise InputError(
+            str(path), "one label and two yes-or-no for each case", str(sorted(map(str, shapes)))
+        )
+    if labels.dtype.kind not in "iu" or not np.isfinite(inputs).all():
+        raise InputError(str(path), "whole labels and finite inputs", str(labels.dtype))
+    may = confirmed & consented
+    return OwnCases(inputs[may], labels[may].astype(np.int64), int(len(may) - may.sum()))
+
+
+def train(
+    outbox: Outbox,
+    identity: Identity,
+    release: ModelRelease,
+    network: Network,
+    cases: OwnCases,
+    training: Training,
+    now: Callable[[], int],
+) -> Waiting:
+    """Trains from a release and puts the clipped change into the outbox. Raises InputError for too few cases,
+    labels or inputs that the network does not know, or a release of another network.
+    """
+    if len(cases.labels) < training.least:
+        expected = f"{training.least} confirmed and consented cases or more"
+        raise InputError("cases", expected, f"{len(cases.labels)} ({cases.left_out} left out)")
+    if len(release.numbers) != 4 * network.dimension:
+        found = f"{len(release.numbers) // 4} in version {release.version}"
+        raise InputError("network", f"{network.dimension} numbers", found)
+    if cases.inputs.shape[1] != network.features or not (
+        cases.labels.min() >= 0 and cases.labels.max() < network.classes
+    ):
+        found = f"{cases.inputs.shape[1]} features, labels {cases.labels.min()} to {cases.labels.max()}"
+        raise InputError("cases", f"{network.features} features, labels below {network.classes}", found)
+    before = release.values()
+    after = network.trained(before, cases.inputs, cases.labels, steps=training.steps, rate=training.rate)
+    change, _ = clipped(after - before, release.clip_norm)
+    numbers, scale = coded(change, training.coding)
+    # With noise a release asks for nothing but the update: each metric says something of the cases.
+    metrics = {} if release.grid else _metrics(outbox, release, network, cases, after, now())
+
+    def made(serial: int) -> bytes:
+        return signed(
+            identity,
+            Update(
+                release.programme,
+                serial,
+                release.version,
+                release.base().sha256,
+                now(),
+                len(cases.labels),
+                network.dimension,
+                training.coding,
+                scale,
+                numbers,
+                metrics,
+                release.clip_norm,
+            ),
+        )
+
+    return outbox.add(made)
+
+
+def _metrics(
+    outbox: Outbox, release: ModelRelease, network: Network, cases: OwnCases, after: Numbers, now: int
+) -> dict[str, float]:
+    """Losses before and after, in nats, and what the box sees of the drift since it met the model it
+    keeps.
+    """
+
+    def loss(model: Numbers) -> float:
+        return network.loss(model, cases.inputs, cases.labels)
+
+    before, kept = loss(release.values()), outbox.looking_back()
+    found = {"loss_before": before, "loss_after": loss(after)}
+    fits = kept is not None and len(kept.numbers) == len(release.numbers)
+    if kept is not None and fits and now > kept.at:
+        excess = loss(np.frombuffer(kept.numbers, "<f4")) - kept.loss
+        found |= {"look_elapsed_s": float(now - kept.at), "look_excess": excess}
+    if kept is None or not fits or not kept.at <= now <= kept.at + LOOK_BACK_S:
+        outbox.look_back_with(LookingBack(now, before, release.numbers))
+    return found

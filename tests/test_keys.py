@@ -168,6 +168,7 @@ def test_a_member_is_known_by_name_and_role(registry: Registry) -> None:
         (BOX.public.key_id, ["terminal"], 3 * YEAR_S, "one that ended"),
         (BOX.public.key_id, ["terminal"], -2 * DAY, "clock"),
     ],
+    ids=["a stranger", "another role", "ended", "before its time"],
 )
 def test_who_is_not_a_member_in_time_and_role_is_refused(
     registry: Registry, key_id: str, roles: list[Role], later: int, match: str

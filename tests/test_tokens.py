@@ -472,6 +472,7 @@ def test_a_program_without_a_sound_name_or_right_is_refused(
         (json.dumps({"keys": [{**ED.as_dict(private=False), "kid": "1", "kty": "EC"}]}).encode(), "kty"),
         (b'{"keys": [' + b" " * 20_000 + b"]}", "at most"),
     ],
+    ids=lambda value: "keys" if isinstance(value, bytes) else None,
 )
 def test_keys_that_could_not_be_trusted_are_refused(given: bytes, says: str) -> None:
     with pytest.raises(InputError) as refusal:

@@ -24,7 +24,7 @@ sys.path.append(str(Path(__file__).parent))
 
 import records as stored
 
-from akazuba.consult import open_box
+from akazuba.box import open_box
 from akazuba.governance.decisions import record_consultation
 from akazuba.governance.pins import weakness
 from akazuba.governance.roles import Role

@@ -95,6 +95,8 @@ class Graph:
         options.use_per_session_threads = not (shared or _pool)
         options.log_severity_level = _QUIET
         options.enable_mem_pattern = False  # planning ahead costs 9 MiB here and saves no time
+        # x86 without VNNI: sums of signed weights would overflow (onnxruntime, "Quantize ONNX Models").
+        options.add_session_config_entry("session.x64quantprecision", "1")
         if shared:
             options.add_session_config_entry("session.use_env_allocators", "1")
         try:

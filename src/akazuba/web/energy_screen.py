@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,6 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
+from akazuba.energy.plot import Curve, svg
 from akazuba.errors import AkazubaError, OutOfTimeError
 from akazuba.web import access
 from akazuba.web.pages import page
@@ -89,16 +89,29 @@ def _plans(request: Request) -> Plans:
 
 async def _made(home: Path) -> Planned:
     """By a process of its own: what it needs for the sun's course would stay in this one's memory."""
-    with tempfile.TemporaryDirectory() as folder:
-        drawn = Path(folder) / "plan.svg"
-        env = {**os.environ, "AKAZUBA_HOME": str(home)}
-        for wanted in (("--svg", str(drawn)), ()):
-            command = (sys.executable, "-m", "akazuba", "energy", "plan", "--json", *wanted)
-            code, out, told = await _run(command, env)
-            if code == 0:
-                svg = drawn.read_bytes() if drawn.exists() else b""
-                return Planned(json.loads(out), svg, time.monotonic())
-    raise AkazubaError("energy plan", "a plan", told.removeprefix("error: ").strip() or f"exit code {code}")
+    command = (sys.executable, "-m", "akazuba", "energy", "plan", "--json")
+    code, out, told = await _run(command, {**os.environ, "AKAZUBA_HOME": str(home)})
+    if code:
+        raise AkazubaError(
+            "energy plan", "a plan", told.removeprefix("error: ").strip() or f"exit code {code}"
+        )
+    said = json.loads(out)
+    return Planned(said, _drawn(said), time.monotonic())
+
+
+def _drawn(said: dict[str, Any]) -> bytes:
+    rows = said["half_hours"]
+    if not rows:
+        return b""
+    curves = [
+        Curve("battery, Wh", [row["wh"] for row in rows]),
+        Curve("sun, Wh in half an hour", [row["panel_wh"] for row in rows]),
+        Curve("load, Wh in half an hour", [row["load_wh"] for row in rows]),
+    ]
+    ticks = [(number / len(rows), f"{rows[number]['hour']:.0f} h") for number in range(0, len(rows), 12)]
+    simulated = "SIMULATED sensors, " if said["simulated"] else ""
+    title = f"{simulated}loads not metered: the next 48 hours by {said['by']}"
+    return svg(title, "Wh", curves, ticks, ("floor", said["floor_wh"])).encode()
 
 
 async def _run(command: tuple[str, ...], env: dict[str, str]) -> tuple[int, bytes, str]:

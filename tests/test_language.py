@@ -531,9 +531,9 @@ def test_times_are_never_negative(note: str) -> None:
 )
 def test_the_longest_note_is_read_in_a_moment(reader: Reader, piece: str) -> None:
     note = (piece * NOTE_MAX_CHARACTERS)[:NOTE_MAX_CHARACTERS]
-    start = time.perf_counter()
+    start = time.process_time()
     reader.read(note, "en")
-    assert time.perf_counter() - start < 3
+    assert time.process_time() - start < 15, "what grows with the square of the length takes minutes"
 
 
 @pytest.mark.parametrize(

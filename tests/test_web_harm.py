@@ -11,15 +11,17 @@ import re
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 from starlette.formparsers import MultiPartParser
-from tablet_bench import Tablet, box, page_of, recorded
+from tablet_bench import Tablet, box, page_of, recorded, words
 
 from akazuba.box import Box
 from akazuba.consult import assess
+from akazuba.governance import site_rules
 from akazuba.governance.course import WRONG_PATIENT, correct
 from akazuba.governance.decisions import basis_of
 from akazuba.intake.cases import case_line
@@ -330,6 +332,38 @@ def test_a_case_marked_as_another_patients_says_so_and_is_not_signed(post: Post,
     assert f"/consultation/{index}/decide" not in page
     sign = {"patient": one.patient, "choice": "accept", "reason": ""}
     assert doctor.post(f"/consultation/{index}/decide", sign).status_code == 422
+
+
+def test_a_value_that_was_corrected_is_shown_by_its_name_beside_the_old_urgency(
+    post: Post, nurse: Tablet
+) -> None:
+    one = Consultation(nurse)
+    index = one.keep(WELL)
+
+    def corrected(kept: Records) -> None:
+        store = kept.opened()
+        case = basis_of(store, store.entry(index)).case
+        correct(store, "chantal-uwimana", case, "vitals.spo2_percent", 70, "read from the wrong line")
+
+    asyncio.run(post.records(corrected))
+    page = words(nurse.get(f"/consultation/{index}").text)
+    assert "Corrected after this assessment: assess again." in page
+    assert "oxygen saturation: 98 → 70" in page
+
+
+def test_a_site_that_takes_the_right_to_see_patients_takes_the_names_in_the_queue_too(
+    post: Post, nurse: Tablet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = Consultation(nurse, "Hidden Hirwa")
+    one.keep(RED)
+    assert "Hidden Hirwa" in nurse.get("/queue/rows").text
+    site = SimpleNamespace(site="post 7", may={"see-patients": ()}, shifts=())
+    monkeypatch.setattr(site_rules, "configuration_now", lambda _: site)
+    rows = nurse.get("/queue/rows").text
+    assert one.case in rows
+    assert "Hidden Hirwa" not in rows
+    monkeypatch.undo()
+    one.deed("seen")
 
 
 # --- without a name ---------------------------------------------------------------------------------------

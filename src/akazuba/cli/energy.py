@@ -428,14 +428,13 @@ def _plan_text(post: Post, ahead: Outlook | None) -> str:
 
 
 def _plan_svg(ahead: Outlook | None, post: Post) -> str:
-    from akazuba.energy.plot import Curve, svg
+    from akazuba.energy.plot import Curve, plan_title, svg
 
     if ahead is None:
         raise InputError("--svg", "a known charge and hour", "neither to draw from")
     trace = ahead.trace
     ticks = [(step / 8, f"{(ahead.hour + 6 * step) % 24:.0f} h") for step in range(9)]
-    simulated = "SIMULATED sensors, " if post.source.startswith("simulated") else ""
-    title = f"{simulated}loads not metered: the next 48 hours by {ahead.by}"
+    title = plan_title(ahead.by, simulated=post.source.startswith("simulated"))
     curves = [
         Curve("battery, Wh", trace.wh.tolist()),
         Curve("panel, W", trace.panel_w.tolist()),

@@ -16,6 +16,11 @@ class Curve:
     values: Sequence[float]
 
 
+def plan_title(by: str, *, simulated: bool) -> str:
+    """Over a drawing of the two days ahead: it says what is simulated and that nothing was metered."""
+    return f"{'SIMULATED sensors, ' if simulated else ''}loads not metered: the next 48 hours by {by}"
+
+
 def svg(
     title: str,
     unit: str,

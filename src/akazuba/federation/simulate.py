@@ -110,14 +110,18 @@ class Course:
     refused: int = 0
 
 
-class Server(Protocol):
-    """take: whether it was taken; a False one is offered again after the next version."""
+class InForce(Protocol):
+    """The model that clinics train from at a time."""
 
     @property
     def version(self) -> int: ...
 
     @property
     def model(self) -> Numbers: ...
+
+
+class Server(InForce, Protocol):
+    """take: whether it was taken; a False one is offered again after the next version."""
 
     def take(self, arrived: Arrived, now_s: float) -> bool: ...
 
@@ -304,7 +308,7 @@ class _Run:
             change = -np.float32(self.plan.lie) * change
         return change, len(cases)
 
-    def look(self, until_s: float, server: Server) -> None:
+    def look(self, until_s: float, server: InForce) -> None:
         """Accuracy at every time that is due before then, of the model in force."""
         step = self.plan.every_h * HOUR_S
         while (at := len(self.points) * step) <= min(until_s, self.end_s):
@@ -372,7 +376,7 @@ class _Run:
         self.look(self.end_s, server)
         return self._course(method, server)
 
-    def _course(self, method: Method, server: Server) -> Course:
+    def _course(self, method: Method, server: InForce) -> Course:
         made = Course(method, tuple(self.points), server.version, self.uploads, 0.0, server.model)
         if not isinstance(server, _Buffered):
             return made
@@ -392,9 +396,6 @@ class _Rounds:
 
     def __init__(self, model: Numbers) -> None:
         self.version, self.model = 0, model
-
-    def take(self, arrived: Arrived, now_s: float) -> bool:
-        raise NotImplementedError
 
     def close(self, trained: Sequence[tuple[Numbers, int]]) -> None:
         total = sum(examples for _, examples in trained)

@@ -112,13 +112,8 @@ def correct(
 
 def of_another_patient(store: Store, patient: str, case: int) -> bool:
     """Whether a case that stands under a patient was marked as somebody else's."""
-    return any(each.body.field == WRONG_PATIENT for each in corrections_of(store, patient, case))
-
-
-def corrections_of(store: Store, patient: str, case: int) -> list[Happened[Correction]]:
-    """The oldest first."""
-    found = happened(store, "correction", Correction, patient, case)
-    return [each for each in found if each.body.case == case]
+    said = [each.body for each in happened(store, "correction", Correction, patient, case)]
+    return any(one.case == case and one.field == WRONG_PATIENT for one in said)
 
 
 def case_values(entry: Recorded) -> dict[str, object]:

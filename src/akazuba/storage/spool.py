@@ -203,17 +203,12 @@ def _admitted(store: Store, said: Spooled, frame: bytes) -> str:
         with suppress(InputError):
             there = store.person(id_)
             if contradiction(there, known) is None:
-                _told_more(store, there, person, said.by)
+                store.tell_more(there, person, said.by)
                 return id_
             continue
         with suppress(InputError):
             return store.admit(known, said.by).patient
     raise InputError("patient", "one that can be admitted", person.id)
-
-
-def _told_more(store: Store, there: Person, person: Person, by: str) -> None:
-    if there.told(person) != there:
-        store.admit(there.told(person), by)
 
 
 def _said(piece: Piece, private: hpke.MLKEM768X25519PrivateKey) -> Spooled:

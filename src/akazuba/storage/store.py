@@ -176,6 +176,11 @@ class Store:
             (recorded,) = self._added([Entry("patient", by, msgspec.json.encode(person), person.id)])
         return recorded
 
+    def tell_more(self, there: Person, more: Person, by: str) -> None:
+        """Admits an unnamed patient again, with what is known of her by now."""
+        if (told := there.told(more)) != there:
+            self.admit(told, by)
+
     def erase(self, patient: str, by: str, because: str) -> Recorded:
         """Makes every entry about a patient unreadable for good; they still count in the log.
 

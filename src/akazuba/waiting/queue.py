@@ -19,6 +19,7 @@ from typing import Literal, get_args
 
 from akazuba.boot import since_boot
 from akazuba.errors import InputError
+from akazuba.governance.users import NOBODY
 from akazuba.records import Level
 from akazuba.storage.beside import Beside
 
@@ -35,9 +36,8 @@ TRIAGE_WITHIN_S = 300.0
 
 WHAT = "the queue's file"
 
-NAMELESS = "unknown"
 NAMELESS_S = 120.0
-"""Who acknowledges without having signed in, and for how long that is enough."""
+"""For how long it is enough that NOBODY acknowledged: somebody who did not sign in."""
 
 FIRST: tuple[Level, ...] = ("red", "unassessed", "yellow", "green")
 
@@ -82,7 +82,7 @@ def system_now() -> Now:
 class Waiting:
     """One patient in the queue. number: in the order of arrival. alarms: raised since she became red.
 
-    acknowledged: first. acknowledged_by: NAMELESS for somebody who did not sign in: that silences for
+    acknowledged: first. acknowledged_by: NOBODY for somebody who did not sign in: that silences for
     `NAMELESS_S` and no longer.
     """
 
@@ -99,7 +99,7 @@ class Waiting:
     @property
     def answered(self) -> bool:
         """Whether somebody known by name is on the way."""
-        return self.acknowledged is not None and self.acknowledged_by != NAMELESS
+        return self.acknowledged is not None and self.acknowledged_by != NOBODY
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class Queue:
             return self._record(case_id, "triaged", level, by, why)
 
     def acknowledge(self, case_id: str, by: str) -> Waiting:
-        """Somebody is on the way to her: the alarm stops, for NAMELESS only for a while.
+        """Somebody is on the way to her: the alarm stops, for NOBODY only for a while.
 
         Raises InputError when she isn't in the queue.
         """

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Route
 from akazuba.box import Box
 from akazuba.errors import InputError
 from akazuba.governance.audit_reads import record_reads
-from akazuba.governance.course import corrections_of, of_another_patient, record_acknowledged
+from akazuba.governance.course import of_another_patient, record_acknowledged
 from akazuba.governance.decisions import (
     Change,
     Choice,
@@ -28,6 +28,7 @@ from akazuba.governance.decisions import (
     state_of,
     stored,
 )
+from akazuba.governance.fhir_entries import history
 from akazuba.governance.sessions import Session
 from akazuba.governance.users import NOBODY, User
 from akazuba.guidelines.inputs import Input
@@ -51,6 +52,7 @@ from akazuba.web.consulting import (
 )
 from akazuba.web.handing_on import hand_on
 from akazuba.web.pages import fragment, page
+from akazuba.web.patient_view import corrections_of
 from akazuba.web.post import Post, Records, now_ms
 from akazuba.web.shown import digest_of
 from akazuba.web.vitals import BODY, VITALS
@@ -262,9 +264,8 @@ async def decided(request: Request) -> Response:
         )
         waiting = {each.case_id: each for each in records.queue.waiting()}
         for queued in (assessment.case_id, imported_as(index)):
-            if (
-                queued in waiting and newest_of(store, queued) == index
-            ):  # a newer assessment is not answered yet
+            # a newer assessment would not be answered yet
+            if queued in waiting and newest_of(store, queued) == index:
                 if not waiting[queued].answered:
                     record_acknowledged(store, granted.user.id, index)
                 records.queue.seen(queued, granted.user.id)
@@ -314,19 +315,20 @@ async def kept_page(request: Request) -> Response:
         store = records.opened()
         entry, assessment = stored_assessment(store, index)
         record_reads(store, [entry.patient], granted.user.id, "consultation opened", f"assessment {index}")
-        basis = basis_of(store, entry)
-        newest = newest_of(store, assessment.case_id)
-        case = stored(store.entry(basis.case), Case)
+        newest, case = newest_of(store, assessment.case_id), basis_of(store, entry).case
+        person = store.person(entry.patient)
+        entries = [store.entry(case), *store.entries(patient=person.id, kind="correction")]
+        known = history(person, entries, note_of_today=False)
         return {
-            "view": seen(assessment, case, access.visitor(request).language),
+            "view": seen(assessment, known.seen[case].came.case, access.visitor(request).language),
             "standing": state_of(store, index),
-            "person": store.person(entry.patient),
+            "person": person,
             "entry": entry,
             "outcomes": outcomes_of(store, index),
-            "not_hers": of_another_patient(store, entry.patient, basis.case),
+            "not_hers": not known.seen[case].hers,
             "newer": newest if newest is not None and newest > index else None,
-            "corrected": [each.body.field for each in corrections_of(store, entry.patient, basis.case)],
-            "kept": Kept("open", entry.patient, index),
+            "corrected": corrections_of(known, case),
+            "kept": Kept("open", person.id, index),
         }
 
     shown = await access.post_of(request).records(work)

@@ -229,8 +229,7 @@ def _admitted(store: Store, person: Person, by: str, *, known: bool) -> None:
     allowed = may(store, there.id, "care", now_ms())
     if not allowed.yes:
         raise InputError("consent", "a patient who does not refuse care", allowed.why)
-    if there.told(person) != there:
-        store.admit(there.told(person), by)
+    store.tell_more(there, person, by)
 
 
 def _spooled(kept: Records, shown: Answered, person: Person, by: str) -> Kept:

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
-from akazuba.energy.plot import Curve, svg
+from akazuba.energy.plot import Curve, plan_title, svg
 from akazuba.errors import AkazubaError, OutOfTimeError
 from akazuba.web import access
 from akazuba.web.pages import page
@@ -109,8 +109,7 @@ def _drawn(said: dict[str, Any]) -> bytes:
         Curve("load, Wh in half an hour", [row["load_wh"] for row in rows]),
     ]
     ticks = [(number / len(rows), f"{rows[number]['hour']:.0f} h") for number in range(0, len(rows), 12)]
-    simulated = "SIMULATED sensors, " if said["simulated"] else ""
-    title = f"{simulated}loads not metered: the next 48 hours by {said['by']}"
+    title = plan_title(said["by"], simulated=said["simulated"])
     return svg(title, "Wh", curves, ticks, ("floor", said["floor_wh"])).encode()
 
 

@@ -12,8 +12,8 @@ from starlette.routing import BaseRoute, Route
 from akazuba.errors import InputError
 from akazuba.governance.audit_reads import record_search
 from akazuba.governance.course import record_acknowledged
-from akazuba.governance.roles import verdict
 from akazuba.governance.sessions import Session
+from akazuba.governance.site_rules import verdict_here
 from akazuba.governance.users import NOBODY, User
 from akazuba.page import LEVELS
 from akazuba.waiting.queue import Waiting, system_now
@@ -86,7 +86,11 @@ def _lines(kept: Records, session: tuple[Session, User] | None) -> list[Line]:
 
 def _names(kept: Records, session: tuple[Session, User] | None, indices: list[int]) -> dict[int | None, str]:
     """By the assessment's index. That they are shown is in the log, once a session for each patient."""
-    if kept.store is None or session is None or not verdict(session[1].role, "see-patients").allowed:
+    if (
+        kept.store is None
+        or session is None
+        or not verdict_here(kept.store, session[1].role, "see-patients").allowed
+    ):
         return {}
     (opened, user), store = session, kept.store
     entries = {index: store.entry(index) for index in indices}

@@ -473,9 +473,12 @@ def test_a_student_comes_to_say_what_its_teacher_says(tmp_path: Path) -> None:
     assert gap(with_teacher=True) < gap(with_teacher=False)
 
 
-def test_learning_to_see_goes_on_where_it_stopped(tmp_path: Path) -> None:
+def test_learning_to_see_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not (DATA / MOBILENET).exists():
         pytest.skip("the research data is not beside the checkout")
+    # Where a processor has no bfloat16, the whole transformer takes five minutes here.
+    monkeypatch.setattr("akazuba.training.vit.DEPTH", 2)
+    monkeypatch.setattr("akazuba.training.pretrain._SAMPLES", 1)
     rng = np.random.default_rng(0)
     album = pretrain.Album(rng.integers(0, 256, (6, 224, 224, 3), dtype=np.uint8), 1.0, turns=True)
     mobilenet = MobileNet(DATA / MOBILENET).eval().requires_grad_(False)

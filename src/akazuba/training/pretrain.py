@@ -36,6 +36,9 @@ SIDE = 224
 _MIDDLE_BLOCKS, _MIDDLE_SIDE, _LAST_SIDE = 11, 14, 7
 """Its output after 11 blocks (14 x 14 x 512) is the target half way up, the last (7 x 7 x 1024) on top."""
 
+_SAMPLES = 12
+"""Batches of 32 drawn pictures that its features are standardised over."""
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -148,7 +151,7 @@ class _Target:
     def __init__(self, mobilenet: MobileNet, albums: Sequence[Album], seed: int) -> None:
         self._net = mobilenet
         rng = np.random.default_rng((seed, -1 % 2**32))
-        drawn = [self._raw(draw(albums, 32, rng)) for _ in range(12)]
+        drawn = [self._raw(draw(albums, 32, rng)) for _ in range(_SAMPLES)]
         middle, last = (torch.cat([pair[i] for pair in drawn]) for i in (0, 1))
         self._middle = _mean_and_deviation(middle.flatten(0, 1), 0.05)
         self._last = _mean_and_deviation(last.flatten(0, 1), 0.05)

@@ -4,14 +4,15 @@ how long a consultation takes by taps; whether everybody can use it.
     python benchmarks/web.py [--quick] [--json] [--save] [--seconds N] [--no-browser]
 
 A real `akazuba serve` on 127.0.0.1 with 6,000 patients and 400 recorded consultations, no language model, no
-TLS; clients and browser in other processes of the same machine, so that they take their share of its cores.
-Times are those of the client, from the first byte sent to the last received. `_idle`: one tablet alone;
-without a suffix: while 20 tablets work (`web_tablets.py` says how people pause). A tap is every page and
-small form of a consultation but the assessing itself; `assess` is an assessment, with pictures or without,
-the first and after each question; `save` is the whole request that records what was shown, and the decision.
-p95 with a 95 % interval, bootstrapped over requests. Where others use the machine too (`load_average_before`)
-times are theirs as well; `server_cpu_s` is not. `consult_minutes` and `paper_minutes` are modelled
-(`web_person.py`), waits are measured. `--quick`: 20 tablets for 60 s instead of 10 minutes, fewer repeats.
+TLS (but in `tls`: 60 s of the same tablets over the clinic's own authority, and what a handshake costs);
+clients and browser in other processes of the same machine, so that they take their share of its cores. Times
+are those of the client, from the first byte sent to the last received. `_idle`: one tablet alone; without a
+suffix: while 20 tablets work (`web_tablets.py` says how people pause). A tap is every page and small form of
+a consultation but the assessing itself; `assess` is an assessment, with pictures or without, the first and
+after each question; `save` is the whole request that records what was shown, and the decision. p95 with a 95
+% interval, bootstrapped over requests. Where others use the machine too (`load_average_before`) times are
+theirs as well; `server_cpu_s` is not. `consult_minutes` and `paper_minutes` are modelled (`web_person.py`),
+waits are measured. `--quick`: 20 tablets for 60 s instead of 10 minutes, fewer repeats.
 """
 
 from __future__ import annotations
@@ -21,14 +22,18 @@ import asyncio
 import json
 import os
 import platform
+import socket
+import ssl
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -56,7 +61,8 @@ WANTED = {
     "consult_minutes": 3,
     "axe_violations": 0,
 }
-QUICK_S, LONG_S = 60.0, 600.0
+QUICK_S, LONG_S, TLS_S = 60.0, 600.0, 60.0
+HANDSHAKES = 200
 STANDARD, NAME, PLACE = "adult-cough", "Mukamana Grace", "Kabeza"
 TAPS = (
     "page: first",
@@ -102,8 +108,10 @@ def measured(seconds: float, *, quick: bool, in_browser: bool) -> dict[str, Any]
             facts |= _crowded(crowd, serving.pid, seconds, heard)
             facts |= alarms(home / QUEUE)
             facts |= _memory("", serving.pid)
+        with box.served(home, tls=True) as serving:
+            facts["tls"] = secured(serving, crowd, min(seconds, TLS_S))
         facts["server_tracebacks"] = box.tracebacks(home)
-    facts["errors"] = sum(heard.wrong.values()) + facts["server_tracebacks"]
+    facts["errors"] = sum(heard.wrong.values()) + facts["tls"]["errors"] + facts["server_tracebacks"]
     facts["errors_are"] = dict(heard.wrong.most_common(20))
     facts["wanted"] = WANTED
     return facts
@@ -125,6 +133,53 @@ def _crowded(crowd: tablets.Crowd, pid: int, seconds: float, heard: tablets.Hear
         "requests": requests,
         "requests_per_s": round(requests / seconds, 1),
         "server_cpu_s": round(box.cpu_s(pid) - before, 1),
+    }
+
+
+def secured(serving: box.Served, crowd: tablets.Crowd, seconds: float) -> dict[str, Any]:
+    """The same tablets over TLS, of one box. `tls_*`: of a connection as a tablet makes it first, without
+    resuming; `tcp_ms`: the part of it that is there without TLS.
+    """
+    trust = ssl.create_default_context(cafile=serving.authority)
+    heard, over = tablets.Heard(), replace(crowd, url=serving.url, trust=trust)
+    asyncio.run(tablets.unlocked(serving.url, box.OF_THE_DAY, heard, trust))
+    shaken = handshakes(serving, trust, HANDSHAKES)
+    before = box.cpu_s(serving.pid)
+    asyncio.run(tablets.busy(over, box.TABLETS, seconds, heard, seed=2))
+    facts = latencies(heard.times, "")
+    del facts["by_kind_ms"]
+    return {
+        "seconds_of_load": seconds,
+        **facts,
+        **shaken,
+        "errors": sum(heard.wrong.values()),
+        "errors_are": dict(heard.wrong.most_common(20)),
+        "consultations_signed": heard.signed,
+        "requests": sum(len(times) for times in heard.times.values()),
+        "server_cpu_s": round(box.cpu_s(serving.pid) - before, 1),
+    }
+
+
+def handshakes(serving: box.Served, trust: ssl.SSLContext, times: int) -> dict[str, Any]:
+    """Of new connections, one after another: milliseconds at the client, and of the server's processor."""
+    where = urlsplit(serving.url)
+    address = (where.hostname or "", where.port or 443)
+    tcp, tls, version = list[float](), list[float](), ""
+    before = box.cpu_s(serving.pid)
+    for _ in range(times):
+        began = time.perf_counter()
+        with socket.create_connection(address, 10) as plain:
+            connected = time.perf_counter()
+            with trust.wrap_socket(plain, server_hostname=address[0]) as shaken:
+                tls.append(1000 * (time.perf_counter() - connected))
+                version = f"{shaken.version()}, {(shaken.cipher() or ('',))[0]}"
+        tcp.append(1000 * (connected - began))
+    return {
+        "version": version,
+        "tcp_ms_p50": round(median(tcp), 2),
+        "tls_ms_p50": round(median(tls), 2),
+        "tls_ms_p95": p95(tls),
+        "tls_server_cpu_ms": round(1000 * (box.cpu_s(serving.pid) - before) / times, 2),
     }
 
 

@@ -117,17 +117,21 @@ def _of(assessment: Assessment, id_: str, data: bytes) -> bytes:
 
 @dataclass(frozen=True)
 class Served:
-    """`akazuba serve` of one home. started_s: from the command to the address on its output."""
+    """`akazuba serve` of one home. started_s: from the command to the address on its output. authority: the
+    file that says whom to trust, with TLS.
+    """
 
     pid: int
     url: str
     started_s: float
+    authority: str = ""
 
 
 @contextmanager
-def served(home: Path) -> Iterator[Served]:
+def served(home: Path, *, tls: bool = False) -> Iterator[Served]:
     """On a free port of 127.0.0.1, without a language model, until the block ends."""
     command = [str(Path(sys.executable).parent / "akazuba"), "serve", "--port", "0"]
+    command += ["--tls"] if tls else []
     environment = {**os.environ, "AKAZUBA_HOME": str(home), "AKAZUBA_LLM": "off", "PYTHONUNBUFFERED": "1"}
     with (home / SAID).open("w", encoding="utf-8") as said:
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=said, text=True)
@@ -137,7 +141,8 @@ def served(home: Path) -> Iterator[Served]:
         took = round(time.perf_counter() - began, 2)
         if not url.startswith("http"):
             raise SystemExit(f"error: akazuba serve: expected its address, found {url!r}")
-        yield Served(process.pid, url, took)
+        authority = process.stdout.readline().strip().rpartition(": ")[2] if tls and process.stdout else ""
+        yield Served(process.pid, url, took, authority)
     finally:
         process.terminate()
         try:
@@ -145,6 +150,8 @@ def served(home: Path) -> Iterator[Served]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
+        if process.stdout:
+            process.stdout.close()
 
 
 def tracebacks(home: Path) -> int:

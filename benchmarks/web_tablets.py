@@ -16,6 +16,7 @@ import asyncio
 import json
 import random
 import re
+import ssl
 import time
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -56,8 +57,8 @@ class Heard:
 class Tablet:
     """One browser's worth of cookies, from an address of its own (the box counts requests by address)."""
 
-    def __init__(self, url: str, number: int, heard: Heard) -> None:
-        transport = httpx.AsyncHTTPTransport(local_address=f"127.0.0.{number + 2}")
+    def __init__(self, url: str, number: int, heard: Heard, trust: ssl.SSLContext | bool = True) -> None:
+        transport = httpx.AsyncHTTPTransport(local_address=f"127.0.0.{number + 2}", verify=trust)
         headers = {"Origin": url, "Accept-Language": LANGUAGES[number % len(LANGUAGES)]}
         self._http = httpx.AsyncClient(base_url=url, transport=transport, headers=headers, timeout=TIMEOUT_S)
         self.heard, self._csrf = heard, ""
@@ -165,12 +166,13 @@ def index_of(html: str) -> str | None:
 
 @dataclass(frozen=True)
 class Crowd:
-    """Who does what. names: of stored patients, by id."""
+    """Who does what. names: of stored patients, by id. trust: whom a tablet trusts, with TLS."""
 
     url: str
     members: Sequence[Member]
     examples: Sequence[Example]
     names: Mapping[str, str]
+    trust: ssl.SSLContext | bool = True
 
 
 async def busy(crowd: Crowd, tablets: int, seconds: float, heard: Heard, seed: int = 1) -> None:
@@ -181,7 +183,7 @@ async def busy(crowd: Crowd, tablets: int, seconds: float, heard: Heard, seed: i
 
 async def _nurse(crowd: Crowd, number: int, ends: float, heard: Heard, seed: int) -> None:
     chance = random.Random(f"{seed} {number}")
-    tablet = Tablet(crowd.url, number, heard)
+    tablet = Tablet(crowd.url, number, heard, crowd.trust)
     asking = None
     try:
         await asyncio.sleep(chance.uniform(0, PAUSE_S))
@@ -372,8 +374,8 @@ async def red_and_waiting(crowd: Crowd, heard: Heard) -> str:
     return case
 
 
-async def unlocked(url: str, passphrase: str, heard: Heard) -> None:
-    tablet = Tablet(url, ALONE + 4, heard)
+async def unlocked(url: str, passphrase: str, heard: Heard, trust: ssl.SSLContext | bool = True) -> None:
+    tablet = Tablet(url, ALONE + 4, heard, trust)
     try:
         await tablet.unlock(passphrase)
         known = await tablet.look()

@@ -1,6 +1,7 @@
 """The pure parts of `benchmarks/web.py`: its person, its percentiles, what it reads from answers."""
 
 import json
+import ssl
 from pathlib import Path
 from types import ModuleType
 
@@ -142,3 +143,18 @@ def test_every_user_signs_in_with_a_pin_that_the_box_allows(web: ModuleType) -> 
     assert sum(member.role == "clinician" for member in members) == web.box.TABLETS
     for member in members:
         check_new(member.pin, LIMITS[member.role].pin_least, member.id)
+
+
+@pytest.mark.enable_socket
+def test_a_handshake_is_measured_at_both_ends_and_only_with_whom_the_clinic_vouches_for(
+    web: ModuleType, terminology_home: Path
+) -> None:
+    with web.box.served(terminology_home, tls=True) as serving:
+        trust = ssl.create_default_context(cafile=serving.authority)
+        found = web.handshakes(serving, trust, 20)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            web.handshakes(serving, ssl.create_default_context(), 1)
+    assert found["version"].startswith("TLSv1.3")
+    assert found["tls_ms_p95"]["n"] == 20
+    assert 0 < found["tls_ms_p50"] <= found["tls_ms_p95"]["value"]
+    assert 0 <= found["tls_server_cpu_ms"] < 1000

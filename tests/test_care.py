@@ -61,7 +61,7 @@ def test_an_early_warning_score_raises_a_green_patient() -> None:
     triage = raised(Triage("green"), reasons)
     assert triage.level == "red"
     assert triage.reasons[0].rule == "news2"
-    assert "respiratory rate bpm 26" in triage.reasons[0].because
+    assert "respiratory rate 26 a minute" in triage.reasons[0].because
 
 
 def test_a_score_raises_when_everything_that_it_may_still_be_raises() -> None:

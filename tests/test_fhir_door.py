@@ -446,6 +446,7 @@ def test_last_updated_bounds_what_is_found(bench: Bench, her: str) -> None:
         ("Observation?patient=Group/1", "patient: expected a reference such as Patient/p1, found 'Group/1'"),
         ("Observation?patient=a&_count=many", "_count: expected a whole number from 0 on, found 'many'"),
         ("CarePlan?_lastUpdated=ge2020&_count=0", "_count: expected 1 or more where no patient is named"),
+        ("CarePlan?_lastUpdated=ge2020&_summary=count", "_summary: expected 1 or more where no patient"),
         ("Observation?patient=a&_after=x", "_after: expected a place that a link gave, found 'x'"),
         ("Observation?patient=a&_lastUpdated=gtsoon", "_lastUpdated: expected ge, gt, le, lt or nothing"),
         ("Observation?patient=a&_lastUpdated=gt2026-02-30", "found '2026-02-30'"),
@@ -465,6 +466,28 @@ def test_an_unknown_parameter_is_named_or_under_strict_handling_refused(bench: B
     assert "colour" not in link(answer, "self")
     refused(bench.get(path, Prefer="return=minimal; handling=strict"), 400, "found 'colour'")
     refused(bench.get(f"/fhir/Patient/{her}?x=1", Prefer="handling=strict"), 400, "found 'x'")
+
+
+@pytest.mark.parametrize("path", ["Observation?patient={}", "Patient?_id={}", "CarePlan?patient={}"])
+def test_a_summary_that_counts_is_a_bundle_with_the_total_and_nothing_else(
+    bench: Bench, her: str, path: str
+) -> None:
+    path = f"/fhir/{path.format(her)}"
+    whole = bench.get(f"{path}&_count=200").json()
+    counted = bench.get(f"{path}&_summary=count&_count=7").json()
+    assert counted["total"] == whole["total"] == len(resources(bench.get(f"{path}&_count=200"))) > 0
+    assert counted.keys() == {"resourceType", "type", "total", "link"}
+    assert [one["relation"] for one in counted["link"]] == ["self"]
+    assert "_summary=count" in counted["link"][0]["url"]
+    assert bench.get(f"{path}&_summary=false&_count=200").json()["entry"] == whole["entry"]
+
+
+def test_a_summary_that_would_shorten_resources_is_passed_over_and_named(bench: Bench, her: str) -> None:
+    path = f"/fhir/Patient?_id={her}&_summary=true"
+    answer = bench.get(path)
+    assert [one["id"] for one in resources(answer)] == [her]
+    assert "passed over, so that more may be here than was asked for: _summary=true" in words(answer)
+    refused(bench.get(path, Prefer="handling=strict"), 400, "found '_summary=true'")
 
 
 def test_a_name_of_any_kind_is_searched_as_it_stands(bench: Bench) -> None:

@@ -196,7 +196,7 @@ def test_a_dose_needs_the_weight(tmp_path: Path) -> None:
     library = library_of(tmp_path)
     drug = library.run(library.get("g"), FAST).plan[0]
     assert (drug.dose, drug.needs) == (None, ("weight_kg",))
-    assert drug.withheld == ("no dose without weight_kg",)
+    assert drug.withheld == ("no dose without weight",)
     given_ = library.run(library.get("g"), {**FAST, "weight_kg": 10.0}).plan[0]
     assert (given_.dose, given_.withheld) == ("400 mg twice daily for 5 days", ())
 

@@ -33,6 +33,9 @@ def refusal(value: object) -> CaseError:
 # --- one field at a time ------------------------------------------------------------------------
 
 
+READ = {"vital": "spo2_percent", "sensor": "oximeter", "value": 93, "at": "2026-11-29T10:42:00+02:00"}
+
+
 @pytest.mark.parametrize(
     ("fields", "item", "expected", "found"),
     [
@@ -114,6 +117,16 @@ def test_a_slip_is_asked_back_with_its_field_what_was_expected_and_what_was_foun
             "findings[1]",
             "HP:0012735",
         ),
+        ({"vitals": {"spo2_percent": 95}, "sensed": [READ]}, "sensed[0].value", "spo2_percent (95)"),
+        ({"sensed": [READ]}, "sensed[0].value", "not assessed"),
+        ({"vitals": {"spo2_percent": 93}, "sensed": [READ, READ]}, "sensed[1]", "two for spo2_percent"),
+        ({"sensed": [READ | {"vital": "weight_kg"}]}, "sensed[0].vital", "weight_kg"),
+        ({"sensed": [READ | {"at": "10:42"}]}, "sensed[0].at", "2026-11-29T10:42:00+02:00"),
+        (
+            {"vitals": {"spo2_percent": 93}, "sensed": [READ | {"at": "2026-02-30T10:42:00Z"}]},
+            "sensed[0].at",
+            "2026-02-30",
+        ),
     ],
 )
 def test_fields_that_contradict_each_other_are_refused(fields: dict[str, Any], item: str, words: str) -> None:
@@ -131,6 +144,7 @@ def test_fields_that_contradict_each_other_are_refused(fields: dict[str, Any], i
         {"patient": {"age_days": 3, "sex": "male"}, "gestational_age_weeks": 39},
         {"vitals": {"temperature_c": None}, "note": ""},
         {"findings": [{"id": "HP:0012735"}, {"id": "HP:0012735"}]},
+        {"vitals": {"spo2_percent": 93, "heart_rate_bpm": 80}, "sensed": [READ]},
     ],
 )
 def test_what_can_be_true_is_taken(fields: dict[str, Any]) -> None:
@@ -291,7 +305,12 @@ def values_of(kind: msgspec.inspect.Type) -> st.SearchStrategy[Any]:  # noqa: C9
 @settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 def test_a_case_written_as_json_reads_as_itself(case: Case, day: date | None) -> None:
     patient = msgspec.structs.replace(case.patient, age_months=None, age_days=None)
-    case = msgspec.structs.replace(case, patient=patient, date=day and day.isoformat())
+    sensed = tuple(
+        msgspec.structs.replace(read, value=there, at=READ["at"])
+        for read in {read.vital: read for read in case.sensed}.values()
+        if (there := getattr(case.vitals, read.vital)) is not None
+    )
+    case = msgspec.structs.replace(case, patient=patient, sensed=sensed, date=day and day.isoformat())
     try:
         checks.refuse_contradictions(case)
     except CaseError:

@@ -242,7 +242,7 @@ def test_every_medicine_of_a_long_plan_is_told_with_what_must_be_checked_beside_
 
 
 def test_a_weight_that_is_missing_is_asked_for_and_is_no_contraindication(pneumonia: Assessment) -> None:
-    lacking = action_of(withheld=("no dose without weight_kg",), needs=("weight_kg",))
+    lacking = action_of(withheld=("no dose without weight",), needs=("weight_kg",))
     told = by_rules(msgspec.structs.replace(pneumonia, plan=(lacking,)), ENGLISH)
     assert told is not None
     assert "To do: amoxicillin: WEIGH FIRST: there is no dose without the weight." in told.text

@@ -12,8 +12,9 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import click
 import httpx
@@ -26,13 +27,15 @@ from tablet_bench import PASSPHRASE, Tablet, box, page_of, recorded, words
 from akazuba.cli.shared import LANGUAGE
 from akazuba.consult import assess
 from akazuba.governance.consent import By, Consent, Purpose, Withdrawal, give, shown, withdraw
+from akazuba.governance.course import correct
+from akazuba.governance.export import export_patient
 from akazuba.intake.cases import case_line
 from akazuba.intake.films import Film, Head
 from akazuba.plugins import gathering
 from akazuba.plugins.guard import Guard
 from akazuba.plugins.observers import Observers
 from akazuba.plugins.parts import VITAL_UNITS
-from akazuba.records import Assessment, Triage
+from akazuba.records import Assessment, Sensed, Triage
 from akazuba.settings import Settings
 from akazuba.web.arriving import take_in
 from akazuba.web.doors import rest
@@ -295,8 +298,10 @@ def test_a_reading_names_its_field_its_sensor_and_that_it_is_simulated(
     file = tmp_path / "reading.txt"
     file.write_text("38.2\n")
     monkeypatch.setenv(TEMPERATURE, str(file))
-    answer = bench.tablet(None).post("/consultation/sensor/example-thermometer")
-    assert answer.json() == {
+    before = datetime.now().astimezone().replace(microsecond=0)
+    answer = bench.tablet(None).post("/consultation/sensor/example-thermometer").json()
+    assert before <= datetime.fromisoformat(answer.pop("at")) <= datetime.now().astimezone()
+    assert answer == {
         "field": "vitals.temperature_c",
         "sensor": "example-thermometer",
         "vital": "temperature_c",
@@ -305,6 +310,69 @@ def test_a_reading_names_its_field_its_sensor_and_that_it_is_simulated(
         "simulated": True,
     }
     assert bench.tablet(None).post("/consultation/sensor/pulse").json()["value"] == 71
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_what_a_sensor_gave_is_kept_shown_printed_and_sent_on_until_it_is_corrected(
+    bench: Bench, *, changed: bool
+) -> None:
+    person, id_ = f"p-sensed0{changed:d}", f"c-sensed0{changed:d}"
+    pressures = {"systolic_mmhg": 120, "diastolic_mmhg": 76}
+    read = [
+        {"vital": "heart_rate_bpm", "sensor": "pulse", "value": 71, "at": "2026-11-29T10:42:07+02:00"},
+        {"vital": "systolic_mmhg", "sensor": "cuff", "value": 120, "at": "2026-11-29T10:43:00+02:00"},
+    ]
+    read[1] |= {"simulated": True}
+    vitals = {**COUGH["vitals"], "heart_rate_bpm": 71, **pressures}  # type: ignore[dict-item]
+    tablet = bench.tablet()
+    shown = words(bench.assessed(tablet, person, id_, vitals=vitals, sensed=read).text)
+    told = "heart rate 71 beats a minute (from pulse, 10:42)"
+    assert told in shown
+    assert "systolic blood pressure 120 mmHg (from cuff, 10:43, SIMULATED)" in shown
+    assert "temperature 37" not in shown
+    case, index = recorded(bench.post, "case")[-1], recorded(bench.post, "assessment")[-1].index
+    assert [one["sensor"] for one in json.loads(case.body or b"")["sensed"]] == ["pulse", "cuff"]
+    if changed:
+
+        def correction(kept: Any) -> None:
+            correct(kept.opened(), "dr-musa", case.index, "vitals.heart_rate_bpm", 84, "a loose clip")
+
+        asyncio.run(bench.post.records(correction))
+    assert told in words(tablet.get(f"/consultation/{index}").text)  # as it was assessed
+    paper = words(tablet.get(f"/patients/{person}/print/{index}").text)
+    assert "heart rate: 71 beats a minute (from pulse, 10:42)" in paper
+    bench.says(person, "export", yes=True)
+
+    def handed(kept: Any) -> bytes:
+        return export_patient(kept.opened(), person, "dr-musa", "the hospital", "referred", "a log").record
+
+    sent = {
+        one["code"]["coding"][0]["code"]: one
+        for entry in json.loads(asyncio.run(bench.post.records(handed)))["entry"]
+        if (one := entry["resource"])["resourceType"] == "Observation" and "coding" in one["code"]
+    }
+    pulse, pressure, warmth = sent["8867-4"], sent["85354-9"], sent["8310-5"]
+    assert pressure["device"] == {"display": "cuff (SIMULATED)"}
+    assert pressure["method"]["text"].startswith("Systolic blood pressure read from sensor cuff (SIMULATED)")
+    assert "device" not in warmth
+    if changed:
+        assert pulse["valueQuantity"]["value"] == 84
+        assert not {"device", "method"} & pulse.keys()
+    else:
+        assert pulse["device"] == {"display": "pulse"}
+        assert pulse["method"]["text"] == "Heart rate read from sensor pulse at 2026-11-29T10:42:07+02:00"
+
+
+def test_a_mark_on_a_value_that_no_sensor_gave_is_refused(bench: Bench) -> None:
+    read = {"vital": "heart_rate_bpm", "sensor": "pulse", "value": 71, "at": "2026-11-29T10:42:07+02:00"}
+    given = {"case": json.dumps({"id": "c-sensed09", **COUGH, "sensed": [read]}), "keep": "no"}
+    answer = bench.tablet(None).post("/consultation/assess", given, headers={"Accept": "application/json"})
+    assert answer.status_code == 422
+    assert "vitals.heart_rate_bpm (80)" in answer.json()["error"]
+
+
+def test_a_case_marks_every_vital_sign_that_a_sensor_may_read() -> None:
+    assert set(get_args(get_type_hints(Sensed)["vital"])) == set(VITAL_UNITS)
 
 
 def test_a_sensor_is_not_read_by_a_form_of_another_page(bench: Bench) -> None:

@@ -127,6 +127,51 @@ def test_her_own_page_lists_what_she_has_and_removes_it_with_a_reason(post: Post
     assert b"lost it" in (recorded(post, "passkey-removed")[-1].body or b"")
 
 
+SUPERVISOR = "jean-habimana"
+
+
+def test_a_supervisor_removes_the_key_that_somebody_lost_and_it_is_logged(post: Post, desk: Desk) -> None:
+    lost, kept = desk.device(), desk.device()
+    desk.gives(lost)
+    desk.gives(kept)
+    head = desk.tablet().sign_in(SUPERVISOR)
+    page = head.get("/staff").text
+    assert f'value="{lost.id.hex()}"' in page
+    path, given = f"/staff/{NURSE}/passkey", {"credential": lost.id.hex(), "because": "lost", "sure": "yes"}
+    for wrong, why in (
+        ({**given, "sure": ""}, "the tick that it is gone for good"),
+        ({**given, "because": " "}, "a reason"),
+        ({**given, "credential": "00"}, f"one of {NURSE}"),
+    ):
+        refused = head.post(path, wrong)
+        assert refused.status_code == 422
+        assert why in words(refused.text)
+    assert head.post(f"/staff/{CLINICIAN}/passkey", given).status_code == 422, "not hers"
+    assert head.post(path, given).status_code == 303
+    entry = recorded(post, "passkey-removed")[-1]
+    said = json.loads(entry.body or b"")
+    assert (entry.by, said["user"], said["because"]) == (SUPERVISOR, NURSE, "lost")
+    assert f'value="{lost.id.hex()}"' not in head.get("/staff").text
+    refused = answers(tablet := desk.tablet(), lost.gets(asks(tablet).text))
+    assert "that counts, found another one" in words(refused.text)
+    assert is_in(desk.signs_in(kept)), "her other one stays"
+    assert head.post(path, given).status_code == 422, "it is gone already"
+
+
+def test_nobody_but_a_supervisor_removes_anothers_passkey(post: Post, desk: Desk) -> None:
+    device = desk.device()
+    desk.gives(device)
+    given = {"credential": device.id.hex(), "because": "x", "sure": "yes"}
+    for who in (NURSE, CLINICIAN, "alice-auditor"):
+        assert desk.tablet().sign_in(who).post(f"/staff/{NURSE}/passkey", given).status_code == 403
+    assert desk.tablet().post(f"/staff/{NURSE}/passkey", given).status_code == 401
+    own = desk.device()
+    desk.gives(own, SUPERVISOR)
+    head, given = desk.tablet().sign_in(SUPERVISOR), {**given, "credential": own.id.hex()}
+    assert head.post(f"/staff/{SUPERVISOR}/passkey", given).status_code == 422, "her own page is for that"
+    assert is_in(desk.signs_in(device))
+
+
 def test_a_removed_passkey_signs_nobody_in_though_it_was_asked_before(desk: Desk) -> None:
     device, more = desk.device(), desk.device()
     desk.gives(device)

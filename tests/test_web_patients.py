@@ -319,8 +319,19 @@ def test_a_card_fills_a_new_consultation_with_what_stays_true(tablet: Tablet) ->
     assert tablet.entries("read", tablet.her)
 
 
+def test_a_card_dates_every_allergy_that_was_ever_named(tablet: Tablet) -> None:
+    path, case = f"/patients/{tablet.her}/card", case_of(f"{tablet.her}-later", "2026-09-01")
+    hers = {"name": "penicillin", "day": "2026-06-01"}
+    assert tablet.client.get(path).json()["allergies"] == {"asked": "2026-06-01", "named": [hers]}
+    tablet.consulted(tablet.her, case | {"allergies": ["eggs"]})
+    eggs = {"name": "eggs", "day": "2026-09-01"}
+    assert tablet.client.get(path).json()["allergies"] == {"asked": "2026-09-01", "named": [eggs, hers]}
+
+
 def test_a_card_does_not_say_none_where_nobody_asked(tablet: Tablet) -> None:
-    fields = tablet.client.get(f"/patients/{tablet.other}/card").json()["fields"]
+    answer = tablet.client.get(f"/patients/{tablet.other}/card").json()
+    assert answer["allergies"] is None
+    fields = answer["fields"]
     assert fields["allergies"] is None
     assert fields["medications"] is None
 
@@ -723,6 +734,37 @@ def test_a_visit_with_a_slip_is_asked_back_and_nothing_is_recorded(tablet: Table
     for form in ({"q.systolic_mmhg": "1280"}, {"q.diabetes": "perhaps"}, {"visit": "c-1"}):
         assert tablet.send(f"/follow-up/{tablet.her}", **{**given, **form}).status_code == 422
     assert len(tablet.entries("assessment", tablet.her)) == before
+
+
+def test_what_another_nurse_typed_is_not_recorded_for_her_who_is_here(tablet: Tablet) -> None:
+    _, given = visit_form(tablet)
+    before = len(tablet.entries("assessment", tablet.her))
+    answer = tablet.send(f"/follow-up/{tablet.her}", **given, owner="the-clinician")
+    assert answer.status_code == 401
+    assert len(tablet.entries("assessment", tablet.her)) == before
+    assert (
+        "/visit/" in tablet.send(f"/follow-up/{tablet.her}", **given, owner="the-nurse").headers["location"]
+    )
+
+
+def test_a_visit_that_is_sent_days_later_is_of_the_day_of_its_form(tablet: Tablet) -> None:
+    _, given = visit_form(tablet)
+    day = TODAY - datetime.timedelta(days=3)
+    form = {**given, "visit": f"c-{day:%Y%m%d}-{given['visit'][-10:]}", "q.systolic_mmhg": "212"}
+    assert tablet.send(f"/follow-up/{tablet.her}", **form).status_code == 303
+    case = json.loads(tablet.entries("case", tablet.her)[-1].body or b"")
+    assert case["date"] == day.isoformat()
+    assert form["visit"] not in tablet.get("/queue").text, "she was seen days ago"
+    tomorrow = TODAY + datetime.timedelta(days=1)
+    for wrong in (f"c-{tomorrow:%Y%m%d}-0123456789", "c-20261341-0123456789"):
+        assert tablet.send(f"/follow-up/{tablet.her}", **{**given, "visit": wrong}).status_code == 422
+
+
+def test_an_answer_to_what_is_not_asked_any_more_is_asked_back_and_not_dropped(tablet: Tablet) -> None:
+    _, given = visit_form(tablet)
+    path = f"/follow-up/{tablet.her}"
+    assert tablet.send(path, **given, **{"q.foot_ulcer": "yes"}).status_code == 422
+    assert tablet.send(path, **given, **{"q.foot_ulcer": ""}).status_code == 303
 
 
 def test_both_ends_take_the_same_words_for_an_empty_list() -> None:

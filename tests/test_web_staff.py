@@ -11,8 +11,11 @@ import httpx
 import pytest
 from tablet_bench import PINS, Tablet, box, page_of, recorded, words
 
+from akazuba.governance.attempts import attempts_of, count
+from akazuba.governance.pins import LOCK_AFTER, Attempts, system_moment
 from akazuba.governance.users import User, users
-from akazuba.web.post import Post
+from akazuba.storage.store import Store
+from akazuba.web.post import Post, Records
 
 
 @pytest.fixture(scope="module")
@@ -133,6 +136,36 @@ def test_a_locked_user_is_helped_with_and_without_a_new_pin(post: Post, supervis
     assert supervisor.post("/staff/eric-nkusi/reset", {"pin": "7361", "again": "7361"}).status_code == 303
     assert signs_in(post, "eric-nkusi", "7361")
     assert not signs_in(post, "eric-nkusi", "8264")
+
+
+def test_a_lock_says_on_which_tablet_it_is(post: Post, supervisor: Tablet) -> None:
+    added(supervisor, "Solange Mutesi")
+    for _ in range(2):  # two tablets that are hers from now on
+        assert signs_in(post, "solange-mutesi", "8264")
+    first, second = sorted(known(post, "solange-mutesi").own)
+
+    def wrong(*where: str) -> str:
+        def work(kept: Records) -> None:
+            store = kept.opened()
+            book = attempts_of(store)
+            for key in where:
+                of = known_of(store).changed
+                book[key] = Attempts(LOCK_AFTER, system_moment(), of, right_ms=store.now_ms())
+            count(store, book)
+
+        asyncio.run(post.records(work))
+        return words(supervisor.get("/staff").text).split("Solange Mutesi")[1].split("solange-mutesi ·")[0]
+
+    def known_of(store: Store) -> User:
+        return users(store)["solange-mutesi"]
+
+    assert f"locked by wrong PINs on her own tablet: {first}" in wrong(f"own solange-mutesi {first}")
+    elsewhere = wrong("user solange-mutesi")
+    assert f"locked by wrong PINs, but not on her own tablet: {second}" in elsewhere
+    assert first not in elsewhere
+    everywhere = wrong(f"own solange-mutesi {second}")
+    assert "⚠ locked by wrong PINs" in everywhere
+    assert "tablet" not in everywhere
 
 
 def test_a_supervisor_ends_all_sessions_of_another(post: Post, supervisor: Tablet) -> None:

@@ -103,7 +103,7 @@ class Consultation:
         """
         box, note, clock = self._box, self.note, self._clock
         decided = decide(box.desk, case, note)
-        findings = decided.findings
+        findings = box.columns.called(decided.findings)
         clock.lap("guidelines")
 
         readings = self._readings()

@@ -18,6 +18,7 @@ from akazuba.language.matching import english_lexicon
 from akazuba.records import Consciousness, KnowledgeTable
 from akazuba.terminology import Terminology
 from akazuba.wording.catalogue import screen_texts
+from akazuba.wording.names import rows_of_name
 
 TOLD = ("tell", "what")
 """Columns of decision tables that are sentences for the nurse or the patient."""
@@ -107,5 +108,5 @@ def _answers(library: Library) -> Iterator[str]:
 
 def _names(library: Library) -> Iterator[str]:
     for guideline in library.guidelines.values():
-        yield from (name.replace("_", " ") for name in guideline.about.results)
-    yield from (item.name.replace("_", " ") for item in library.all_inputs.values())
+        yield from (row for name in guideline.about.results for row in rows_of_name(name))
+    yield from (row for name in library.all_inputs for row in rows_of_name(name))

@@ -28,6 +28,7 @@ from akazuba.records import (
     Urgency,
 )
 from akazuba.wording.catalogue import ENGLISH, Catalogue, languages
+from akazuba.wording.names import named, with_names
 
 WIDTH = 100
 LEVELS = {
@@ -135,7 +136,7 @@ class Page:
         lines += [
             click.style(_wrapped("      " + self._fill("DO NOT GIVE: {}", why), "        "), bold=True)
             for why in action.withheld
-            if why != self._say("no dose without weight_kg")
+            if why != self._say("no dose without weight")
         ]
         lines += [
             click.style(
@@ -173,7 +174,7 @@ class Page:
         )
 
     def _changes(self, changes: Sequence[str]) -> str:
-        return self._fill("decides {}", ", ".join(change.replace("_", " ") for change in changes[:2]))
+        return self._fill("decides {}", ", ".join(with_names(change) for change in changes[:2]))
 
     def _noted(self, findings: Iterable[Finding]) -> str:
         """What was understood, so that the nurse can correct it; not what a normal vital sign rules out."""
@@ -362,7 +363,7 @@ def _dose(dose: str) -> str:
 
 
 def _answers(protocol: Protocol) -> list[str]:
-    return [f"{name.replace('_', ' ')}: {value}" for name, value in protocol.answers.items() if value]
+    return [f"{named(name)}: {value}" for name, value in protocol.answers.items() if value]
 
 
 def group_of(finding: Finding) -> str:

@@ -8,8 +8,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +32,23 @@ EXPECTED = re.compile(r"Failed to load resource|net::ERR_|Password forms should"
 
 @dataclass
 class Served:
-    """A served box. home: its folder."""
+    """A served box. home: its folder. env: what is set for it besides."""
 
     home: Path
+    env: Mapping[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = None
     url: str = ""
 
     def start(self) -> None:
         """On the same port again after `stop`."""
         port = self.url.rsplit(":", 1)[-1].strip("/") or "0"
-        env = {**os.environ, "AKAZUBA_HOME": str(self.home), "AKAZUBA_LLM": "off", "AKAZUBA_ENGINE": "tiny"}
+        env = {
+            **os.environ,
+            "AKAZUBA_HOME": str(self.home),
+            "AKAZUBA_LLM": "off",
+            "AKAZUBA_ENGINE": "tiny",
+            **self.env,
+        }
         command = [sys.executable, "-m", "akazuba", "serve", "--port", port]
         self.process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
         assert self.process.stdout is not None

@@ -178,6 +178,75 @@ def test_a_key_that_does_not_know_its_owner_signs_nobody_in_and_the_pin_does(tab
     tablet.page.wait_for_url(f"{tablet.url}/")
 
 
+def test_a_session_that_is_over_in_mid_form_is_opened_again_by_passkey(tablet: Tablet, box: Served) -> None:
+    key = key_in(tablet)
+    tablet.sign_in(WHO)
+    add_passkey(tablet)
+    page = tablet.page
+    tablet.open("/consultation#note")
+    page.fill("[name=note]", "cough and runny nose for 2 days")
+    page.evaluate("location.hash = 'vitals'")
+    page.click("#vitals [data-assess]")
+    page.wait_for_selector("#answer .assessment")
+    tablet.context.clear_cookies()
+    page.click("[data-keep]")
+    page.wait_for_selector("#sign-in[open] [data-passkey]")
+    tablet.shot("dialog")
+    wide = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+    assert page.evaluate(wide)
+    page.check(f"#sign-in input[value={WHO}]")
+    key.knows_its_owner(False)
+    page.click("#sign-in [data-passkey]")
+    error = page.wait_for_selector("#sign-in .error:not([hidden])")
+    assert "did not answer" in error.inner_text()
+    key.knows_its_owner(True)
+    page.click("#sign-in [data-passkey]")
+    page.wait_for_selector("#answer .assessment[data-kept=open]")
+    assert not page.is_visible("#sign-in")
+    assert page.locator("#sign-in [data-passkey]").count() == 0, "the next time it is asked anew"
+    assert json.loads(box.recorded("sign-in")[-1].body)["factor"] == "passkey"
+    assert box.recorded("case")[-1].by == WHO
+
+
+def test_the_dialog_offers_no_passkey_where_nobody_has_one(tablet: Tablet) -> None:
+    tablet.sign_in(WHO)
+    tablet.open("/consultation")
+    tablet.context.clear_cookies()
+    tablet.page.evaluate("void signIn()")
+    tablet.page.wait_for_selector("#sign-in[open]")
+    assert tablet.page.query_selector("#sign-in [data-passkey]") is None
+
+
+def test_a_supervisor_removes_the_passkey_of_a_lost_key(
+    tablet: Tablet, tablets: Callable[..., Tablet], box: Served
+) -> None:
+    key_in(tablet)
+    tablet.sign_in(WHO)
+    add_passkey(tablet)
+    sign_out(tablet)
+    head = by_name(tablets(box))
+    head.sign_in("jean-habimana")
+    head.open("/staff")
+    page = head.page
+    hers = page.locator("details.candidate", has_text="Dr Musa")
+    hers.locator("summary").click()
+    form = hers.locator("form[action$='/passkey']")
+    form.locator("[name=because]").fill("the key was lost on the bus")
+    form.locator("button").click()
+    assert form.count() == 1, "without the tick nothing is sent"
+    page.evaluate("scrollTo(0, 0)")
+    head.shot("staff")
+    assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+    form.locator("[name=sure]").check()
+    with page.expect_navigation():
+        form.locator("button").click()
+    assert page.locator("form[action$='/passkey']").count() == 0
+    removed = box.recorded("passkey-removed")[-1]
+    assert (removed.by, json.loads(removed.body)["user"]) == ("jean-habimana", WHO)
+    tablet.open("/sign-in")
+    assert tablet.page.query_selector("[data-passkey]") is None
+
+
 def test_a_wrong_pin_adds_none_and_says_so_in_place(tablet: Tablet) -> None:
     key = key_in(tablet)
     tablet.sign_in(WHO)

@@ -192,6 +192,8 @@ def _shown(weight: Weight, place: int) -> Evidence:
 
 
 def _if_not(finding: Finding) -> str:
+    if finding.source == "test":
+        return f"{finding.name} {'negative' if finding.present else 'positive'}"
     name = finding.name if finding.name[1:2].isupper() else finding.name[:1].lower() + finding.name[1:]
     return f"there were {'no ' if finding.present else ''}{name}"
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -74,6 +75,16 @@ class Columns:
         """Columns that a present finding proves, the most specific first."""
         above = [self.place[kind] for kind in kinds_of(id_, self.ancestors) & self.place.keys()]
         return sorted(above, key=lambda column: (-len(self.kinds[column]), column))
+
+    def called(self, findings: Iterable[Finding]) -> tuple[Finding, ...]:
+        """Findings with each test named as the table has it: "malaria rapid test" for malaria-rdt."""
+        names = self.table.finding_names
+        return tuple(
+            msgspec.structs.replace(finding, name=names[self.place[finding.id]])
+            if finding.source == "test" and finding.id in self.place
+            else finding
+            for finding in findings
+        )
 
     def ruled_out_by(self, id_: str) -> list[int]:
         """Columns that an absent finding rules out."""

@@ -20,6 +20,7 @@ MOST = 200
 
 COUNT = 50
 LAST_UPDATED = "_lastUpdated"
+SUMMARY = "_summary"
 PAGING = (LAST_UPDATED, "_count", "_after")
 FORMATS = ("json", "application/json", "application/fhir+json")
 
@@ -53,8 +54,9 @@ BEGINNING = Place(-1)
 @dataclass(frozen=True)
 class Query:
     """named: the parameters that say what is looked for, once each. since, until: milliseconds from which on
-    and before which it was changed. count: 0 asks how many there are and for none of them (R4,
-    search.html#count). used: what the answer's links repeat. unknown: what was passed over.
+    and before which it was changed. count: 0 asks how many there are and for none of them, as
+    `_summary=count` does (R4, search.html#count). used: what the answer's links repeat. unknown: what was
+    passed over.
     """
 
     named: Mapping[str, str] = field(default_factory=dict)
@@ -90,7 +92,8 @@ def query(pairs: Pairs, names: Iterable[str], *, strict: bool) -> Query:
     >>> query([("patient", "p1"), ("colour", "red")], ["patient"], strict=False).unknown
     ('colour',)
     """
-    known = {*names, *PAGING, "_format"}
+    known = {*names, *PAGING, SUMMARY, "_format"}
+    pairs = [(f"{name}={value}" if _shortens(name, value) else name, value) for name, value in pairs]
     unknown = tuple(dict.fromkeys(name for name, _ in pairs if name not in known))
     if unknown and strict:
         expected = f"one of {', '.join(sorted(known))}"
@@ -103,16 +106,22 @@ def query(pairs: Pairs, names: Iterable[str], *, strict: bool) -> Query:
         once[name] = value
     if once.get("_format", "json").replace(" ", "+") not in FORMATS:
         raise RefusedError(406, "not-supported", "_format", FORMATS[-1], repr(once["_format"][:60]))
+    most = 0 if once.get(SUMMARY) == "count" else MOST
     since, until = _period([value for name, value in used if name == LAST_UPDATED])
     return Query(
         {name: value for name, value in once.items() if name in names},
-        min(_whole("_count", once.get("_count", str(COUNT)), least=0), MOST),
+        min(_whole("_count", once.get("_count", str(COUNT)), least=0), most),
         _place(once["_after"]) if "_after" in once else BEGINNING,
         since,
         until,
         [(name, value) for name, value in used if name != "_after"],
         unknown,
     )
+
+
+def _shortens(name: str, value: str) -> bool:
+    """Whether parts of each resource are wished away: this door counts them, or gives them whole."""
+    return name == SUMMARY and value not in ("count", "false")
 
 
 def versioned(resource: Json, index: int, at_ms: int) -> Json:
@@ -123,7 +132,10 @@ def versioned(resource: Json, index: int, at_ms: int) -> Json:
 
 
 def searchset(base: str, path: str, asked: Query, page: Page) -> Json:
-    """base: the door's address. path: of the search, such as Patient."""
+    """base: the door's address. path: of the search, such as Patient.
+
+    With `_summary=count` it holds a total and no warning either: what was understood stands in its link.
+    """
     issues = [*page.issues]
     if asked.unknown:
         words = f"passed over, so that more may be here than was asked for: {', '.join(asked.unknown)}"
@@ -144,7 +156,8 @@ def searchset(base: str, path: str, asked: Query, page: Page) -> Json:
         links.append(_link("next", base, path, [*asked.used, ("_after", str(page.ends))]))
     total = {} if page.total is None else {"total": page.total}
     found: Json = {"resourceType": "Bundle", "type": "searchset", **total, "link": links}
-    return found | ({"entry": entries} if entries else {})
+    only_counts = (SUMMARY, "count") in asked.used
+    return found | ({"entry": entries} if entries and not only_counts else {})
 
 
 def _link(relation: str, base: str, path: str, pairs: Pairs) -> Json:

@@ -159,7 +159,8 @@ class _Made:
 
     def quantity(self, field: str, value: float, category: str = "vital-signs") -> Json:
         code, quantity = _measure(field, value)
-        return self.observation(field.replace("_", "-"), code, category, valueQuantity=quantity)
+        came = _came(self._seen.case, field)
+        return self.observation(field.replace("_", "-"), code, category, valueQuantity=quantity, **came)
 
     def allergy(self, called: str, name: str) -> Json:
         status = {"coding": [coding(TERMS + "allergyintolerance-clinical", "active", "Active")]}
@@ -179,7 +180,8 @@ def _measured(made: _Made, case: Case, vitals: Vitals) -> list[Json]:
     found = [made.quantity(name, value) for name, value in given.items()]
     if pressures:
         panel = _concept(LOINC, "85354-9", "Blood pressure panel")
-        found.append(made.observation("blood-pressure", panel, "vital-signs", component=pressures))
+        came = _came(case, *_PRESSURES)
+        found.append(made.observation("blood-pressure", panel, "vital-signs", component=pressures, **came))
     if case.gestational_age_weeks is not None:
         found.append(made.quantity("gestational_age_weeks", case.gestational_age_weeks, "exam"))
     if vitals.consciousness:
@@ -201,6 +203,18 @@ def _measured(made: _Made, case: Case, vitals: Vitals) -> list[Json]:
         words = "pregnant" if case.patient.pregnant else "not pregnant"
         found.append(made.observation("pregnancy", status, "exam", valueCodeableConcept={"text": words}))
     return found
+
+
+def _came(case: Case, *fields: str) -> Json:
+    """Which device gave a value, and how and when it was read; nothing of what was typed."""
+    read = [case.from_sensors[field] for field in fields if field in case.from_sensors]
+    named = [f"{one.sensor} (SIMULATED)" if one.simulated else one.sensor for one in read]
+    how = [
+        f"{_QUANTITIES[one.vital][1]} read from sensor {name} at {one.at}"
+        for one, name in zip(read, named, strict=True)
+    ]
+    device = ", ".join(dict.fromkeys(named))
+    return {"device": {"display": device}, "method": {"text": "; ".join(how)}} if read else {}
 
 
 def _measure(field: str, value: float) -> tuple[Json, Json]:

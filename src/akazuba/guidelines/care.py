@@ -15,9 +15,14 @@ from akazuba.guidelines.library import Library
 from akazuba.guidelines.run import Patient, Result
 from akazuba.guidelines.values import Truth, Unassessed, Value, shown
 from akazuba.records import GIVEN, Action, Case, Level, Protocol, Triage, TriageReason
+from akazuba.wording.names import valued
 
 KINDS = get_args(GuidelineKind)
 MOST_VALUES = 8
+NORMAL = (None, False, "none", "normal", "alert", "negative", "unknown", "not known", "not done")
+"""Answers that speak for no urgency, and those that are none."""
+PLAIN_OUTCOMES = ("band", "level", "classification", "state", "urgency")
+"""Results of which the value alone is a sentence."""
 ORDER: tuple[Level, ...] = ("red", "yellow", "green", "unassessed")
 
 
@@ -109,23 +114,38 @@ def _reasons(result: Result, values: Mapping[str, Value]) -> list[TriageReason]:
             rule = next((r for r in result.fired if r.gives.get(name) == words), None)
             because = ", ".join(_abnormal(result, values)[:MOST_VALUES])
             clause = f", {rule.clause}" if rule else ""
-            said = f"{about.title}: {name.replace('_', ' ')} {words}"
+            said = f"{about.title}: {_outcome(result, name, words)}"
             source = f"{about.title} ({about.publisher}, {about.edition}){clause}"
             found.append(TriageReason(about.id, level, source, f"{said} ({because})" if because else said))
     return found
 
 
+def _outcome(result: Result, name: str, words: str) -> str:
+    """A result as a nurse says it: a level needs no name of its own, a colour is told by what it is for."""
+    if name == "severity" and (classified := result.values.get("classification")):
+        return shown(classified)
+    return words if name in PLAIN_OUTCOMES else valued(name, words)
+
+
 def _abnormal(result: Result, values: Mapping[str, Value]) -> list[str]:
     """What was assessed and is not plainly normal, in words; what any row tested first."""
+    inputs = result.guideline.inputs
     tested = [name for rule in result.fired for name in rule.because]
-    names = dict.fromkeys((*(n for n in tested if n in result.guideline.inputs), *result.guideline.inputs))
+    names = dict.fromkeys((*(n for n in tested if n in inputs), *inputs))
     return [
-        f"{name.replace('_', ' ')} {shown(value)}"
+        valued(name, shown(_rounded(value)), inputs[name].question)
         for name in names
         if not isinstance(value := values[name], Unassessed)
-        and value not in (None, False, "none", "normal", "alert", "negative")
+        and value not in NORMAL
         and not name.startswith(("age_", "sex"))
     ]
+
+
+def _rounded(value: Value) -> Value:
+    """A computed number without digits that nobody reads."""
+    if isinstance(value, bool) or not isinstance(value, float):
+        return value
+    return round(value, 2 if abs(value) >= 1 else 4)
 
 
 def _least(value: Unassessed | None, levels: Mapping[str, Level]) -> Level | None:
@@ -143,7 +163,7 @@ def _protocol(result: Result) -> Protocol:
         title=about.title,
         edition=about.edition,
         review=about.review,
-        answers={name: shown(value) for name, value in result.values.items() if name not in result.undecided},
+        answers={n: shown(_rounded(v)) for n, v in result.values.items() if n not in result.undecided},
         undecided=result.possible,
         missing=result.missing,
     )

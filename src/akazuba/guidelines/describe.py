@@ -18,8 +18,10 @@ from akazuba.guidelines.library import Library
 from akazuba.guidelines.run import Result
 from akazuba.guidelines.tables import Row
 from akazuba.guidelines.values import Value, shown
+from akazuba.wording.names import named, valued, with_names
 
 JsonFacts = dict[str, Any]
+MOST_CHANGES = 3
 
 
 def summaries(library: Library) -> list[JsonFacts]:
@@ -200,16 +202,16 @@ def answer_text(result: Result, trace: Iterable[Mapping[str, Any]] | None = None
         )
     for name, value in result.values.items():
         said = f"not decided: {result.possible[name]}" if name in result.possible else shown(value) or "none"
-        lines.append(f"  {name.replace('_', ' ')}: {said}")
+        lines.append(f"  {named(name)}: {said}")
     if result.plan:
         lines += ["Plan:", *(line for action in result.plan for line in action_lines(action))]
     if result.missing:
         lines.append("Not assessed, and it would matter:")
-        lines += [f"  {m.question} ({m.input}: {', '.join(m.could_change)})" for m in result.missing]
+        lines += [f"  {m.question} ({m.input}: {_changes(m.could_change)})" for m in result.missing]
     lines.append("Why:")
     for rule in result.fired:
         because = (
-            ", ".join(f"{name} {value}" for name, value in rule.because.items()) or "in every other case"
+            ", ".join(valued(name, value) for name, value in rule.because.items()) or "in every other case"
         )
         page = f", page {rule.page}" if rule.page else ""
         changed = f"  [changed here: {rule.overlay}]" if rule.overlay else ""
@@ -218,6 +220,11 @@ def answer_text(result: Result, trace: Iterable[Mapping[str, Any]] | None = None
         cells = "; ".join(f"{name} {cell}" for name, cell in entry["cells"].items())
         lines.append(f"  {entry['table']} {entry['row']}: {entry['says']} ({cells})")
     return "\n".join(lines)
+
+
+def _changes(changes: Sequence[str]) -> str:
+    more = f" and {len(changes) - MOST_CHANGES} more" if len(changes) > MOST_CHANGES else ""
+    return ", ".join(map(with_names, changes[:MOST_CHANGES])) + more
 
 
 def action_lines(action: Any) -> list[str]:

@@ -17,6 +17,7 @@ from typing import Literal
 from akazuba.errors import ArtefactError
 from akazuba.guidelines.formulas import Formula, parse_formula, truth
 from akazuba.guidelines.values import Kind, Truth, Value, missing_of
+from akazuba.wording.names import named
 
 TIMES_A_DAY: Mapping[str, float] = {
     "once": 1,
@@ -287,7 +288,7 @@ def _said(caution: Caution, values: Mapping[str, Value]) -> tuple[bool, str, fro
     if holds is Truth.FALSE or caution.if_unknown == "pass":
         return None
     lacking = missing_of(values[name] for name in caution.when.names)
-    text = f"{caution.says}: not known ({', '.join(sorted(lacking))} not assessed)"
+    text = f"{caution.says}: not known ({', '.join(map(named, sorted(lacking)))} not assessed)"
     return caution.if_unknown == "withhold", text, lacking
 
 

@@ -13,6 +13,7 @@ from akazuba.guidelines.medicines import Formulary
 from akazuba.guidelines.tables import PLAN_COLUMNS, Row, Table
 from akazuba.guidelines.values import Scalar, Truth, Unassessed, Value, missing_of, shown, span
 from akazuba.records import GIVEN, Action, Missing, RuleFired
+from akazuba.wording.names import named
 
 ACTIONS = (*GIVEN, "stop", "avoid", "do", "test", "refer", "admit", "advise", "follow-up")
 """What an action of a plan may be."""
@@ -124,7 +125,7 @@ def _note(wanted: dict[str, dict[str, None]], missing: Iterable[str], change: st
 
 def _missing(guideline: Guideline, name: str, changes: tuple[str, ...]) -> Missing:
     item = guideline.inputs.get(name)
-    return Missing(name, item.question if item else name.replace("_", " "), changes)
+    return Missing(name, item.question if item else named(name), changes)
 
 
 def _because(guideline: Guideline, table: Table, row: Row, values: Mapping[str, Value]) -> RuleFired:
@@ -208,7 +209,7 @@ def _dose(
     """The dose in words, or why there is none."""
     amount, unit, frequency = cells["amount"], shown(cells["unit"]), shown(cells["frequency"])
     if isinstance(amount, Unassessed):
-        return None, f"no dose without {', '.join(sorted(amount.missing))}"
+        return None, f"no dose without {', '.join(map(named, sorted(amount.missing)))}"
     if not isinstance(amount, float):
         return None, "no dose can be computed from what is given"
     if amount <= 0:

@@ -11,7 +11,7 @@ import difflib
 import math
 import re
 from collections.abc import Iterable
-from datetime import date
+from datetime import date, datetime
 from itertools import combinations
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -51,6 +51,7 @@ _PATTERNS = {
     "language": "a language code of two or three small letters such as en",
     "loinc": "a LOINC code such as 718-7",
     "date": "a date as year-month-day such as 2026-03-14",
+    "at": "a date and time such as 2026-11-29T10:42:00+02:00",
     "country": "a country code of two capitals such as RW",
 }
 
@@ -230,6 +231,7 @@ def refuse_contradictions(case: Case, today: date | None = None) -> None:
     _refuse_age(case.patient)
     _refuse_pregnancy(case)
     _refuse_vitals(case.vitals)
+    _refuse_sensed(case)
     refuse_two_answers(
         "findings", [(finding.id, "present" if finding.present else "absent") for finding in case.findings]
     )
@@ -294,6 +296,21 @@ def _refuse_vitals(vitals: Vitals) -> None:
                     f"above 0 in a patient who is {vitals.consciousness} (leave out what was not measured)",
                     "0",
                 )
+
+
+def _refuse_sensed(case: Case) -> None:
+    """A mark of a sensor on what it did not give, or on one value from two."""
+    for number, read in enumerate(case.sensed):
+        item, there = f"sensed[{number}]", getattr(case.vitals, read.vital)
+        if read.value != there:
+            told = "not assessed" if there is None else f"{there:g}"
+            raise CaseError(f"{item}.value", f"that of vitals.{read.vital} ({told})", f"{read.value:g}")
+        if read.vital in [other.vital for other in case.sensed[:number]]:
+            raise CaseError(item, "one sensor for each vital sign", f"two for {read.vital}")
+        try:
+            datetime.fromisoformat(read.at)
+        except ValueError as problem:
+            raise CaseError(f"{item}.at", _PATTERNS["at"], read.at) from problem
 
 
 def refuse_two_answers(where: str, answers: Iterable[tuple[str, str]]) -> None:

@@ -88,7 +88,7 @@ class Reader:
         if not note.strip():
             return NoteReading((), understood=False, why="the note is empty")
         if language not in {"en", "eng"}:
-            why = f'the note is in language "{language}"; this version reads English only'
+            why = "the note is not in English, the only language that this version reads"
             return NoteReading((), understood=False, why=why)
         tokens = self._spelling.corrected(tokenise(note), self._common, self._knows_word)
         if why_not := why_not_english(note, tokens, self._common, self._knows_word):

@@ -193,7 +193,7 @@ class _Nurse:
             row = "The picture ({}) was not assessed: {}."
             return _Told("image", row, (kind, self._words.join(whys or ["not known"])), "image")
         label, share = max(image.labels.items(), key=lambda item: item[1])
-        holes = (kind, label.replace("_", " "), percent(share))
+        holes = (kind, self._words.say(label.replace("_", " ").replace("-", " ")), percent(share))
         return _Told("image", "The picture ({}) looks most like {} ({}).", holes, image.model or "image")
 
     def _plan(self, plan: Sequence[Action]) -> Iterator[_Told]:
@@ -261,7 +261,7 @@ class _Patient:
 def _short(because: str) -> str:
     """A reason without the note's words and the values in brackets, which stand beside it in the assessment.
 
-    >>> _short('trauma: Fall ("Amina fell"); shock (heart rate bpm 140)')
+    >>> _short('trauma: Fall ("Amina fell"); shock (heart rate 140 a minute)')
     'trauma: Fall; shock'
     """
     return re.sub(r" \([^()]*\)$", "", re.sub(r' \("[^"]*"\)', "", because))

@@ -46,6 +46,7 @@ from akazuba.records.case import (
     Name as Name,
     Patient as Patient,
     ReportedFinding as ReportedFinding,
+    Sensed as Sensed,
     Setting as Setting,
     Sex as Sex,
     TestResult as TestResult,

@@ -60,6 +60,31 @@ class Vitals(Value, frozen=True):
     capillary_refill_s: Annotated[float, Meta(ge=0, le=20, description="seconds")] | None = None
 
 
+class Sensed(Value, frozen=True):
+    """A vital sign that a sensor gave; it counts as the sensor's while `vitals` holds what was read."""
+
+    vital: Literal[
+        "temperature_c",
+        "heart_rate_bpm",
+        "respiratory_rate_bpm",
+        "systolic_mmhg",
+        "diastolic_mmhg",
+        "spo2_percent",
+        "glucose_mmol_l",
+        "capillary_refill_s",
+    ]
+    sensor: Name
+    value: Annotated[float, Meta(description="as it was read, in the unit of `vitals`")]
+    at: Annotated[
+        str,
+        Meta(
+            pattern=r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(Z|[+-]\d{2}:\d{2})$",
+            description="when it was read, by the box's clock",
+        ),
+    ]
+    simulated: bool = False
+
+
 class ReportedFinding(Value, frozen=True):
     """A finding that a person or another program coded; `id` is an HPO id or one of ours (AKZ:…)."""
 
@@ -111,6 +136,10 @@ class Case(Value, frozen=True):
     note: Annotated[str, Meta(max_length=NOTE_MAX_CHARACTERS)] = ""
     language: Annotated[str, Meta(pattern=r"^[a-z]{2,3}$", description="ISO 639 code of the note")] = "en"
     vitals: Vitals = Vitals()
+    sensed: Annotated[
+        tuple[Sensed, ...],
+        Meta(max_length=20, description="which of `vitals` sensors gave; nothing of what was typed"),
+    ] = ()
     findings: Annotated[tuple[ReportedFinding, ...], Meta(max_length=500)] = ()
     tests: Annotated[tuple[TestResult, ...], Meta(max_length=200)] = ()
     images: Annotated[tuple[ImageRef, ...], Meta(max_length=20)] = ()
@@ -137,3 +166,15 @@ class Case(Value, frozen=True):
     ] = {}
     date: IsoDate | None = None
     setting: Setting = Setting()
+
+    @property
+    def from_sensors(self) -> Mapping[str, Sensed]:
+        """By the field of `vitals`: what sensors gave and nobody changed since.
+
+        >>> read = Sensed("spo2_percent", "oximeter", 93, "2026-11-29T10:42:00+02:00")
+        >>> [*Case("c", vitals=Vitals(spo2_percent=93), sensed=(read,)).from_sensors]
+        ['spo2_percent']
+        >>> [*Case("c", vitals=Vitals(spo2_percent=95), sensed=(read,)).from_sensors]
+        []
+        """
+        return {one.vital: one for one in self.sensed if getattr(self.vitals, one.vital) == one.value}

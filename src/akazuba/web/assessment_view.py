@@ -25,11 +25,14 @@ from akazuba.records import (
     ImageReading,
     Narrative,
     Protocol,
+    Sensed,
     TokenWeight,
     Triage,
 )
 from akazuba.web.pages import document_words
+from akazuba.web.vitals import VITALS, Field
 from akazuba.wording.documents import in_language
+from akazuba.wording.names import valued, with_names
 
 SHOWN = 5
 WIDEST = math.log(1000.0)
@@ -106,7 +109,11 @@ class Asked:
 
 @dataclass(frozen=True)
 class View:
-    """said: the assessment in the tablet's language; the other fields are worked out from it."""
+    """said: the assessment in the tablet's language; the other fields are worked out from it.
+
+    because: for each action of the plan, the values for which it is there.
+    sensed: which vital signs of the case came from sensors.
+    """
 
     said: Assessment
     case: Case
@@ -125,7 +132,9 @@ class View:
     refused: tuple[str, ...] = ()
     untranslated: bool = False
     plan: tuple[Action, ...] = field(default=())
+    because: tuple[str, ...] = ()
     protocols: tuple[Protocol, ...] = field(default=())
+    sensed: tuple[tuple[Field, Sensed], ...] = ()
 
 
 def seen(
@@ -157,7 +166,9 @@ def seen(
         refused=tuple(name for name in guidelines if "REFUSED" in name),
         untranslated=untranslated,
         plan=said.plan or (),
+        because=tuple(words.join(valued(*each) for each in a.because.items()) for a in said.plan or ()),
         protocols=tuple(p for p in said.protocols or () if any(p.answers.values())),
+        sensed=tuple((each, read) for each in VITALS if (read := case.from_sensors.get(each.name))),
     )
 
 
@@ -232,7 +243,7 @@ def _asked(protocols: Sequence[Protocol], inputs: Mapping[str, Input]) -> tuple[
     found: dict[str, Asked] = {}
     for protocol in protocols:
         for missing in protocol.missing:
-            changes = tuple(c.replace("_", " ") for c in missing.could_change[:2])
+            changes = tuple(map(with_names, missing.could_change[:2]))
             item = inputs.get(missing.input)
             asked = Asked(missing.question, changes, item, place_of(item) if item else "")
             found.setdefault(missing.question, asked)

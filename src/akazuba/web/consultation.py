@@ -5,7 +5,7 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from datetime import date
+from datetime import date, datetime
 from typing import Any, get_args
 
 import msgspec
@@ -111,10 +111,14 @@ def _paced(request: Request) -> None:
 
 
 async def sensed(request: Request) -> Response:
-    """What a plugin's sensor reads now, for a field of the form: the nurse sees it and may change it."""
+    """What a plugin's sensor reads now, for a field of the form: the nurse sees it and may change it.
+
+    at: by the box's clock, as the case marks it.
+    """
     await access.posted(request)
     reading = await access.post_of(request).sensed(request.path_params["name"])
-    return JSONResponse({"field": f"vitals.{reading.vital}", **asdict(reading)})
+    at = datetime.now().astimezone().isoformat(timespec="seconds")
+    return JSONResponse({"field": f"vitals.{reading.vital}", **asdict(reading), "at": at})
 
 
 async def assess(request: Request) -> Response:

@@ -90,20 +90,28 @@ async def form_page(request: Request) -> Response:
 
 
 async def visit(request: Request) -> Response:
-    """Assessed and recorded at once; then it is shown beside last time, to be decided on."""
+    """Assessed and recorded at once; then it is shown beside last time, to be decided on.
+
+    A tablet may send it later, once the box answers again: then it is of the day of its form. Raises
+    SignInNeededError rather than record for one user what another one typed.
+    """
     form = await access.posted(request)
     id_ = access.field(form, "visit", 40)
-    if not VISIT.fullmatch(id_):
-        raise InputError("visit", "an id of this page: load it again", repr(id_))
+    day = _day_of(id_)
     by, before, person = await _before(request, "follow-up recorded", id_)
+    if form.get("owner") not in (None, by):
+        raise access.SignInNeededError("whoever typed this is not signed in")
     if before is None:
         raise InputError("follow-up", "a patient with a consultation before", "none")
-    post, day = access.post_of(request), today()
+    post = access.post_of(request)
 
     def work(box: Box) -> Came:
         case, what = _asked(box, before, day, id_)
         case = _with_lists(case, form)
         given = {question.name: access.field(form, f"q.{question.name}", 200) for question in what.questions}
+        for name in form:
+            if name.startswith("q.") and name[2:] not in given and access.field(form, name, 200).strip():
+                raise InputError("follow-up", "answers to what is asked now: open it again", name[2:82])
         return Came(msgspec.json.encode(completed(case, what.questions, given)), {})
 
     found = await post.engine(lambda box: answered(box, work(box)))
@@ -111,14 +119,24 @@ async def visit(request: Request) -> Response:
     def record(kept: Records) -> Kept:
         level = found.assessment.triage.level if found.assessment.triage else "unassessed"
         if level in ("red", "yellow"):
-            wait_for(
-                kept, found.case, found.assessment, day
-            )  # whoever is well sits before the nurse: she waits for nobody
+            # whoever is well sits before the nurse: she waits for nobody
+            wait_for(kept, found.case, found.assessment, today())
         return keep(kept, found, person, by, known=True)
 
     kept = await post.records(record)
     to = f"/follow-up/{quote(person.id, safe='')}/visit/{kept.assessment}"
     return JSONResponse({"to": to}) if "x-fragment" in request.headers else RedirectResponse(to, 303)
+
+
+def _day_of(visit: str) -> date:
+    """Of the form that has this id. Raises InputError for one that this page did not make."""
+    try:
+        day = date.fromisoformat(visit[2:10]) if VISIT.fullmatch(visit) else None
+    except ValueError:
+        day = None
+    if day is None or day > today():
+        raise InputError("visit", "an id of this page: load it again", repr(visit))
+    return day
 
 
 def _with_lists(case: Case, form: FormData) -> Case:

@@ -22,6 +22,7 @@ from akazuba.wording.catalogue import (
     page_texts,
     page_words,
 )
+from akazuba.wording.names import named
 
 BY_THE_MAKERS = "Translated by the makers of the box: not reviewed by a speaker or a clinician."
 PARTLY = "{} of {} texts of the page are in this language; the others are in English."
@@ -40,6 +41,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["percent"] = percent
+    made.filters["named"] = named
     return made
 
 

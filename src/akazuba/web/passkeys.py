@@ -7,7 +7,6 @@ without the extra `passkeys`, the page offers none and the PIN stays.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -20,10 +19,9 @@ from akazuba.governance import passkeys
 from akazuba.governance.passkeys import MOST, MOST_BYTES, Host
 from akazuba.governance.sessions import Started
 from akazuba.web import access
-from akazuba.web.log_screen import moment
 from akazuba.web.pages import page
 from akazuba.web.post import Records
-from akazuba.web.staff import herself
+from akazuba.web.staff import herself, keys_of
 
 Done = TypeVar("Done")
 
@@ -101,27 +99,10 @@ def _host(origin: str) -> Host | None:
 # --- one's own ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Own:
-    """added: day and time."""
-
-    credential: str
-    host: str
-    index: int
-    added: str
-
-
 async def own_page(request: Request, error: str = "", status: int = 200) -> Response:
     _, user = await herself(request)
 
-    def work(kept: Records) -> list[Own]:
-        store = kept.opened()
-        return [
-            Own(one.credential, one.host, one.index, moment(store.entry(one.index).at_ms))
-            for one in passkeys.passkeys_of(store, user)
-        ]
-
-    mine = await access.post_of(request).records(work)
+    mine = await access.post_of(request).records(lambda kept: keys_of(kept.opened(), user))
     return await page(
         request,
         "staff_passkeys.html",

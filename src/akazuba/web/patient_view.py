@@ -94,6 +94,16 @@ class Known:
         return (*self.allergies.items, *(name for name, _ in self.earlier))
 
     @property
+    def told(self) -> tuple[tuple[str, str], ...]:
+        """Every allergy that was ever named, each with the last day that named it.
+
+        >>> Known(allergies=Answer("2026-11-29", ("eggs",)), earlier=(("penicillin", "2026-06-01"),)).told
+        (('eggs', '2026-11-29'), ('penicillin', '2026-06-01'))
+        """
+        asked = self.allergies
+        return (*((name, asked.day) for name in asked.items), *self.earlier) if asked else ()
+
+    @property
     def medicines(self) -> tuple[str, ...] | None:
         return None if self.medications is None else tuple(map(medicine_text, self.medications.items))
 

@@ -123,15 +123,23 @@ def asked_patient(request: Request) -> str:
 
 
 async def card_of(request: Request) -> Response:
-    """What a new consultation of a known patient begins with."""
+    """What a new consultation of a known patient begins with.
+
+    allergies: each that was ever named with the last day that named it, and when somebody last asked; null
+    where nobody did.
+    """
     patient = asked_patient(request)
     granted = await access.demand(request, "see-patients", patient)
 
-    def work(kept: Records) -> dict[str, str | None]:
+    def work(kept: Records) -> dict[str, object]:
         read = read_of(kept, granted, patient, "picked for a consultation")
-        return card(read.person, cases_of(read.known), today())
+        cases = cases_of(read.known)
+        known = known_of(cases)
+        named = [{"name": name, "day": day} for name, day in known.told]
+        told = {"asked": known.allergies.day, "named": named} if known.allergies else None
+        return {"fields": card(read.person, cases, today()), "allergies": told}
 
-    return JSONResponse({"fields": await access.post_of(request).records(work)})
+    return JSONResponse(await access.post_of(request).records(work))
 
 
 @dataclass(frozen=True)

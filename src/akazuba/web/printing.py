@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from akazuba.errors import InputError
 from akazuba.governance.audit_anchors import origin
 from akazuba.governance.decisions import Decided, Standing, state_of
-from akazuba.records import Case
+from akazuba.records import Case, Sensed
 from akazuba.storage.store import Person
 from akazuba.web import access
 from akazuba.web.assessment_view import View
@@ -102,6 +102,8 @@ def _one(text: str, known: Mapping[str, object]) -> str:
     return text
 
 
-def _numbers(case: Case) -> list[tuple[str, str, str]]:
-    found = measured(case)
-    return [(f.title, f"{found[f.name]:g}", f.unit) for f in (*BODY, *VITALS) if f.name in found]
+def _numbers(case: Case) -> list[tuple[str, str, str, Sensed | None]]:
+    found, read = measured(case), case.from_sensors
+    return [
+        (f.title, f"{found[f.name]:g}", f.unit, read.get(f.name)) for f in (*BODY, *VITALS) if f.name in found
+    ]

@@ -14,13 +14,15 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from akazuba.errors import InputError
-from akazuba.governance import users
+from akazuba.governance import passkeys, users
 from akazuba.governance.pins import MOST, system_moment
 from akazuba.governance.roles import ACTIONS, LIMITS, MAY, ROLES, known_role
 from akazuba.governance.sessions import Session
 from akazuba.governance.signing_in import set_pin
 from akazuba.governance.users import User
+from akazuba.storage.store import Store
 from akazuba.web import access
+from akazuba.web.log_screen import moment
 from akazuba.web.pages import page
 from akazuba.web.post import Records
 
@@ -41,13 +43,15 @@ async def staff_page(request: Request, error: str = "", status: int = 200, name:
     granted = await access.demand(request, "manage-users")
     who = access.visitor(request)
 
-    def work(kept: Records) -> list[tuple[User, int]]:
-        people = users.users(kept.opened())
-        door = kept.entrance()
-        return [(user, len(door.sessions(who.token, who.tablet, user.id))) for user in people.values()]
+    def work(kept: Records) -> list[tuple[User, int, list[Key]]]:
+        store, door = kept.opened(), kept.entrance()
+        return [
+            (user, len(door.sessions(who.token, who.tablet, user.id)), keys_of(store, user))
+            for user in users.users(store).values()
+        ]
 
     people = await access.post_of(request).records(work)
-    people.sort(key=lambda pair: (pair[0].disabled, pair[0].name.casefold()))
+    people.sort(key=lambda one: (one[0].disabled, one[0].name.casefold()))
     return await page(
         request,
         "staff.html",
@@ -76,8 +80,8 @@ async def add(request: Request) -> Response:
 
 
 async def deed(request: Request) -> Response:
-    """Disables (because), gives another role (role, pin), resets (with a new pin or without), or ends all
-    sessions of another user.
+    """Disables (because), gives another role (role, pin), resets (with a new pin or without), ends all
+    sessions or removes a passkey (credential, because, sure) of another user.
     """
     form = await access.posted(request)
     granted = await access.demand(request, "manage-users")
@@ -126,11 +130,23 @@ def _end(kept: Records, asked: Asked) -> object:
     return kept.entrance().end_all(asked.visitor.token, asked.visitor.tablet, asked.who)
 
 
+def _passkey(kept: Records, asked: Asked) -> object:
+    """Of a key that was lost. Her other passkeys, her PIN and her open sessions stay."""
+    if asked.who == asked.by:
+        raise InputError("user", "another one than oneself", asked.by)
+    if access.field(asked.form, "sure", 5) != "yes":
+        raise InputError("passkey", "the tick that it is gone for good", "none")
+    credential, because = access.field(asked.form, "credential"), access.field(asked.form, "because")
+    passkeys.remove(kept.opened(), asked.by, asked.who, credential, because)
+    return None
+
+
 DEEDS: dict[str, Callable[[Records, Asked], object]] = {
     "disable": _disable,
     "role": _role,
     "reset": _reset,
     "end": _end,
+    "passkey": _passkey,
 }
 
 
@@ -140,6 +156,23 @@ def typed_twice(form: FormData) -> str:
     if access.field(form, "again", 40) != pin:
         raise InputError("new PIN", "the same one typed twice", "two different ones")
     return pin
+
+
+@dataclass(frozen=True)
+class Key:
+    """A passkey that counts. added: day and time."""
+
+    credential: str
+    host: str
+    index: int
+    added: str
+
+
+def keys_of(store: Store, user: User) -> list[Key]:
+    return [
+        Key(one.credential, one.host, one.index, moment(store.entry(one.index).at_ms))
+        for one in passkeys.passkeys_of(store, user)
+    ]
 
 
 # --- oneself --------------------------------------------------------------------------------------------

@@ -38,6 +38,8 @@ _NO_VERBS = frozenset(
 )
 """Rows that stand alone on the screen and mean something else inside a text."""
 
+LIST_MARKS = ("; ", " or ")
+
 DEEPEST = 12
 """Levels to which a text is taken apart."""
 
@@ -84,14 +86,18 @@ class Catalogue:
     language: Language
     rows: Mapping[str, str]
     unsaid: set[str] = field(default_factory=set)
-    _said: dict[str, str] = field(default_factory=dict)
+    _said: dict[str, tuple[str, frozenset[str]]] = field(default_factory=dict)
     _depth: int = 0
 
     def __post_init__(self) -> None:
         holed = self.rows.with_holes() if isinstance(self.rows, Rows) else self.rows.items()
         patterns = [(english, said) for english, said in holed if "{" in english]
         patterns.sort(key=lambda row: -len(_HOLE.sub("", row[0])))
-        self._patterns = [(_pattern(english), said) for english, said in patterns if _LETTERS.search(english)]
+        self._patterns = [
+            (_pattern(english), said, _marks(english))
+            for english, said in patterns
+            if _LETTERS.search(english)
+        ]
 
     def forget(self) -> None:
         """What was said of one patient does not stay in memory."""
@@ -104,9 +110,13 @@ class Catalogue:
             return text
         if text not in self._said:
             self._depth += 1
-            self._said[text] = self._whole(text) or self._in_pieces(text)
+            outside, self.unsaid = self.unsaid, set()
+            self._said[text] = self._whole(text) or self._in_pieces(text), frozenset(self.unsaid)
+            self.unsaid = outside
             self._depth -= 1
-        return self._said[text]
+        said, unsaid = self._said[text]
+        self.unsaid |= unsaid
+        return said
 
     def join(self, texts: Iterable[str]) -> str:
         """Each text said, as a list."""
@@ -153,20 +163,34 @@ class Catalogue:
         turned = text[:1].swapcase() + text[1:]
         if not text.isupper() and (said := self.rows.get(turned)) is not None:
             return said[:1].upper() + said[1:] if text[0].isupper() else said
-        for pattern, said in self._patterns:
+        for pattern, said, marks in self._patterns:
             found = pattern.fullmatch(text)
-            if found and (text.startswith(_FREE) or not any(map(self._is_list, found.groups()))):
+            if found and (
+                text.startswith(_FREE)
+                or all(part not in _NO_VERBS and self._fits(part, marks) for part in found.groups())
+            ):
                 return _filled(said, [self.say(part) for part in found.groups()])
         return None
 
-    def _is_list(self, text: str) -> bool:
-        return ("; " in text or " or " in text) and text not in self.rows
+    def _fits(self, text: str, marks: Sequence[str]) -> bool:
+        """Whether a text may stand in a hole: one of the table, or neither a list nor half of a bracket."""
+        whole = text.count("(") == text.count(")") and not any(mark in f" {text} " for mark in marks)
+        return whole or text in self.rows
 
     def _in_pieces(self, text: str) -> str:
         """What the box put together, taken apart in the one way that fits."""
-        for apart in (self._quotation, self._pair, self._list, self._titled, self._values):
+        for apart in (
+            self._quotation,
+            self._headed,
+            self._pair,
+            self._list,
+            self._titled,
+            self._values,
+        ):
+            before = frozenset(self.unsaid)
             if (said := apart(text)) is not None:
                 return said
+            self.unsaid &= before
         if _LETTERS.search(text):
             self.unsaid.add(text)
         return text
@@ -175,6 +199,14 @@ class Catalogue:
         """A name with the words of the note, which stay."""
         found = _QUOTED.fullmatch(text)
         return f"{self.say(found[1])} {found[2]}" if found else None
+
+    def _headed(self, text: str) -> str | None:
+        """A title that the table has itself, with what follows it."""
+        if "; " not in text:
+            for colon in _colons(text):
+                if (said := self.rows.get(text[:colon])) is not None:
+                    return said + self.language.colon + self.say(text[colon + 2 :])
+        return None
 
     def _list(self, text: str) -> str | None:
         if "; " in text:
@@ -185,7 +217,7 @@ class Catalogue:
 
     def _titled(self, text: str) -> str | None:
         """A title with what follows it, a name with what stands in brackets, a list."""
-        for colon in _places(": ", text):
+        for colon in _colons(text):
             if (said := self._known(text[:colon])) is not None:
                 return said + self.language.colon + self.say(text[colon + 2 :])
         if (found := _BRACKETED.fullmatch(text)) and _LETTERS.search(found[2]):
@@ -199,14 +231,18 @@ class Catalogue:
 
     def _pair(self, text: str) -> str | None:
         """A verb with its object, or a name with its value."""
+        before = frozenset(self.unsaid)
         for blank in _places(" ", text):
+            self.unsaid &= before
             verb, object_ = text[:blank], text[blank + 1 :]
-            if verb.lower() in _NO_VERBS or "; " in f"{verb} " or self._is_list(object_):
+            if verb.lower() in _NO_VERBS or verb.endswith((";", ",")) or not self._fits(object_, LIST_MARKS):
                 continue
-            head, rest = self._whole(verb), self._whole(object_)
+            if (rest := self._whole(object_)) is None:
+                continue
+            head = self._whole(verb)
             if head is None and not _LETTERS.search(text[:blank]):
                 head = text[:blank]  # a letter of a unit
-            if head and rest is not None:
+            if head:
                 return head + self.language.blank + rest
         return None
 
@@ -244,6 +280,16 @@ def _places(mark: str, text: str) -> list[int]:
     return [found.start() for found in re.finditer(re.escape(mark), text)][::-1]
 
 
+def _colons(text: str) -> list[int]:
+    """Where a title may end: not inside brackets."""
+    return [colon for colon in _places(": ", text) if text.count("(", 0, colon) == text.count(")", 0, colon)]
+
+
+def _marks(english: str) -> tuple[str, ...]:
+    """What may not stand in its holes: where it announces no list itself, neither a comma nor a colon."""
+    return LIST_MARKS if ":" in english or " and " in english else (*LIST_MARKS, ", ", ": ")
+
+
 def _pattern(english: str) -> re.Pattern[str]:
     parts = [re.escape(part) for part in _HOLE.split(english)[::2]]
     return re.compile("(.+?)".join(parts), re.DOTALL)
@@ -264,7 +310,7 @@ _NONE: Mapping[str, BroughtTable] = MappingProxyType({})
 
 def languages(brought: Mapping[str, BroughtTable] = _NONE) -> dict[str, Language]:
     """Language by ISO 639-1 code, English first. brought: by plugins, which add but replace none."""
-    shipped = msgspec.json.decode(_file("languages.json"), type=dict[str, Language])
+    shipped = msgspec.json.decode(shipped_table("languages.json"), type=dict[str, Language])
     return shipped | {code: table.shown for code, table in brought.items() if code not in shipped}
 
 
@@ -280,7 +326,7 @@ def catalogue(code: str, brought: Mapping[str, BroughtTable] = _NONE) -> Catalog
     if code == ENGLISH:
         return Catalogue(code, known[code], {})
     if code in languages():
-        rows = Rows(_file(f"{code}.tsv"), f"{code}.tsv")
+        rows = Rows(shipped_table(f"{code}.tsv"), f"{code}.tsv")
     else:
         rows = Rows(brought[code].table, f"{code}.tsv of plugin {brought[code].plugin}")
     return Catalogue(code, known[code], rows)
@@ -325,7 +371,7 @@ def page_words(code: str, brought: Mapping[str, BroughtTable] = _NONE) -> PageWo
     """Raises as `catalogue` does. A language of a plugin has the rows of its own table only."""
     name = f"page_{code}.tsv"
     shipped = code != ENGLISH and code in languages()
-    return PageWords(catalogue(code, brought), Rows(_file(name), name) if shipped else {})
+    return PageWords(catalogue(code, brought), Rows(shipped_table(name), name) if shipped else {})
 
 
 class Rows(Mapping[str, str]):
@@ -386,15 +432,16 @@ def _shown(text: bytes) -> str:
 
 def screen_texts() -> tuple[str, ...]:
     """English texts of the terminal's screen; those of charts and guidelines stand in their own files."""
-    return tuple(_file(SCREEN).decode().splitlines())
+    return tuple(shipped_table(SCREEN).decode().splitlines())
 
 
 def page_texts() -> tuple[str, ...]:
     """English texts of the tablet's page that the terminal's screen lacks."""
-    return tuple(_file(PAGE).decode().splitlines())
+    return tuple(shipped_table(PAGE).decode().splitlines())
 
 
-def _file(name: str) -> bytes:
+def shipped_table(name: str) -> bytes:
+    """A table inside the package. Raises ArtefactError when it cannot be read."""
     try:
         return (resources.files("akazuba.wording") / name).read_bytes()
     except OSError as problem:

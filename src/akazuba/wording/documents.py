@@ -8,6 +8,7 @@ import msgspec
 
 from akazuba.records import Assessment, Urgency
 from akazuba.wording.catalogue import ENGLISH, Catalogue
+from akazuba.wording.names import named, with_names
 
 Document = TypeVar("Document", bound=Assessment | Urgency)
 
@@ -45,7 +46,7 @@ def _said(value: object, field: str, words: Catalogue) -> object:
         case list() | tuple():
             return [_said(part, field, words) for part in value]
         case dict() if field in SAID_WHOLE:
-            said_names = [words.say(name.replace("_", " ")) for name in value]
+            said_names = [words.say(named(name)) for name in value]
             names = said_names if len({*said_names}) == len(value) else list(value)
             return {name: words.say(str(text)) for name, text in zip(names, value.values(), strict=True)}
         case dict() if field == "because":
@@ -61,5 +62,5 @@ def _said(value: object, field: str, words: Catalogue) -> object:
 def _text(value: str, field: str, words: Catalogue) -> str:
     if field == "dose":
         return words.dose(value)
-    said = value.replace("_", " ") if field in WITH_NAMES else value
+    said = with_names(value) if field in WITH_NAMES else value
     return words.say(said) if field in SAID else value

@@ -25,7 +25,7 @@ from akazuba.fhir.capability import SEARCHES, statement
 from akazuba.fhir.events import Json
 from akazuba.fhir.incoming import taken_in, to_import
 from akazuba.fhir.outcome import Issue, RefusedError, outcome
-from akazuba.fhir.searches import BEGINNING, LAST_UPDATED, Page, Pairs, Query, query, searchset
+from akazuba.fhir.searches import BEGINNING, LAST_UPDATED, SUMMARY, Page, Pairs, Query, query, searchset
 from akazuba.governance.audit_anchors import origin
 from akazuba.governance.fhir_import import Imported, take_in
 from akazuba.governance.fhir_records import POLLED, Asker, find_patients, of_patient, polled, read
@@ -158,7 +158,8 @@ def _page(store: Store, asker: Asker, kind: str, asked: Query) -> Page:
     if asked.since is None and asked.after == BEGINNING:
         raise RefusedError(400, "required", "patient, _lastUpdated", "one of them", "neither")
     if asked.count == 0:
-        raise RefusedError(400, "not-supported", "_count", "1 or more where no patient is named", "0")
+        counted = SUMMARY if SUMMARY in dict(asked.used) else "_count"
+        raise RefusedError(400, "not-supported", counted, "1 or more where no patient is named", "0")
     return polled(store, asker, kind, asked)
 
 

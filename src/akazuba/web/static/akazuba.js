@@ -128,21 +128,43 @@ function alarms(known) {
 async function signIn() {
   const dialog = document.getElementById("sign-in"), form = dialog.querySelector("form"), error = dialog.querySelector(".error");
   if (dialog.open) return false;
-  await people(form.querySelector("[data-people]"));
+  const key = await offered(form, await people(form.querySelector("[data-people]")));
+  if (dialog.open) { // asked twice meanwhile
+    key?.remove();
+    return false;
+  }
   return new Promise((resolve) => {
-    const submit = async (event) => {
-      event.preventDefault();
+    const enter = async (given) => {
       try {
-        await box.post("/sign-in", () => new FormData(form), false);
+        await box.post("/sign-in", given, false);
         await box.look();
         done(true);
       } catch (problem) {
-        error.hidden = false;
-        error.textContent = problem.message;
+        fail(problem.message);
       }
+    };
+    const fail = (words) => { [error.hidden, error.textContent] = [false, words]; };
+    const submit = (event) => {
+      event.preventDefault();
+      enter(() => new FormData(form));
+    };
+    const byKey = async () => {
+      if (!form.querySelector("[name=user]").reportValidity()) return;
+      error.hidden = true;
+      key.disabled = true;
+      const answer = await passkeys.signIn(form).catch((problem) => fail(problem.status ? problem.message : key.dataset.failed));
+      key.disabled = false;
+      if (!answer || !dialog.open) return;
+      form.elements.pin.value = ""; // a typed PIN would go before the key
+      await enter(() => {
+        const given = new FormData(form);
+        given.set("answer", answer);
+        return given;
+      });
     };
     const closed = () => done(false);
     const done = (yes) => {
+      key?.remove();
       form.removeEventListener("submit", submit);
       dialog.removeEventListener("close", closed);
       form.reset();
@@ -151,20 +173,35 @@ async function signIn() {
       resolve(yes);
     };
     form.addEventListener("submit", submit);
+    key?.addEventListener("click", byKey);
     dialog.addEventListener("close", closed);
     dialog.showModal();
   });
 }
 
-// The names as the page of signing in shows them.
+// The button for a passkey, where the page of signing in has one and this browser too; else null.
+async function offered(form, read) {
+  const button = read && read.querySelector('main [data-passkey="sign-in"]');
+  if (!button) return null;
+  if (typeof passkeys === "undefined") {
+    await new Promise((resolve) => { document.head.append(Object.assign(document.createElement("script"), { src: "/static/passkeys.js", onload: resolve, onerror: resolve })); });
+  }
+  if (typeof passkeys === "undefined" || !passkeys.there) return null;
+  button.hidden = false;
+  form.querySelector("[data-cancel]").before(button, " ");
+  return button;
+}
+
+// The names as the page of signing in shows them; that page, or null.
 async function people(place) {
   const sent = await fetch("/sign-in", { headers: { Accept: "text/html" }, credentials: "same-origin" }).catch(() => null);
   const read = sent && sent.ok && new DOMParser().parseFromString(await sent.text(), "text/html");
   const names = read && read.querySelector("main fieldset");
-  if (!names) return;
+  if (!names) return read;
   place.replaceChildren(names);
   const last = place.querySelector(`input[value="${CSS.escape(spoken.user || "")}"]`);
   if (last) last.checked = true;
+  return read;
 }
 
 // What has to be done before the page is left: `leaving` holds functions that return a promise.

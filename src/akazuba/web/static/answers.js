@@ -72,6 +72,7 @@ function fill(name, value) {
   if (whole) form.elements.age_unit.value = name.slice("patient.".length);
   const field = form.elements[whole || name];
   field.value = String(value);
+  if (draft.sensed) delete draft.sensed[name];
   inRange(field);
   woman();
 }

@@ -215,11 +215,11 @@ async function readSensor(button) {
   button.textContent = place.reading;
   try {
     const sent = await box.post(`/consultation/sensor/${encodeURIComponent(button.dataset.sensor)}`, new FormData());
-    const { field, sensor, unit, value, simulated } = await sent.json();
+    const { field, sensor, unit, value, simulated, at } = await sent.json();
     if (draft !== mine) return;
     form.elements[field].value = value;
     inRange(form.elements[field]);
-    draft.sensed = { ...draft.sensed, [field]: { sensor, unit, value, simulated } };
+    draft.sensed = { ...draft.sensed, [field]: { sensor, unit, value, simulated, at } };
     await save();
   } catch (problem) {
     failed.hidden = false;
@@ -231,15 +231,14 @@ async function readSensor(button) {
   }
 }
 
-// Beside what was read, as long as it was not changed: from which sensor.
+// Beside what was read, until it is typed over: from which sensor, and when.
 function listSensed() {
   const list = document.getElementById("sensed");
   if (!list || !draft) return;
   const place = document.getElementById("sensors").dataset;
-  const there = Object.entries(draft.sensed || {}).filter(([name, { value }]) => form.elements[name]?.value === String(value));
-  list.replaceChildren(...there.map(([name, { sensor, unit, value, simulated }]) => {
+  list.replaceChildren(...marked(read()).map(([name, { sensor, unit, value, simulated, at }]) => {
     const row = document.createElement("li"), title = form.elements[name].closest("label").firstChild.textContent.trim();
-    row.textContent = `${title}: ${[value, unit, sensor].reduce((text, part) => text.replace("{}", () => part), place.read)}${simulated ? ` (${place.simulated})` : ""}`;
+    row.textContent = `${title}: ${[value, unit, sensor, at.slice(11, 16)].reduce((text, part) => text.replace("{}", () => part), place.read)}${simulated ? ` (${place.simulated})` : ""}`;
     return row;
   }));
 }
@@ -286,11 +285,11 @@ async function listArrived() {
 async function knownPatient(id) {
   const mine = draft, there = await box.get(`/patients/${encodeURIComponent(id)}/card`, true);
   if (!there) return;
-  const { fields } = await there.json();
+  const { fields, allergies } = await there.json();
   if (draft !== mine) return;
   const known = Object.keys(fields).filter((name) => form.elements[name] && fields[name] !== null);
   for (const name of known) form.elements[name].value = fields[name];
-  Object.assign(draft, { person: id, known: true, picked: Object.fromEntries(known.map((name) => [name, form.elements[name].value])) });
+  Object.assign(draft, { person: id, known: true, allergies, picked: Object.fromEntries(known.map((name) => [name, form.elements[name].value])) });
   document.getElementById("known").hidden = true;
   woman();
   listPicked();
@@ -315,7 +314,7 @@ function unpick(edited = "") {
     else field.value = "";
     inRange(field);
   }
-  Object.assign(draft, { person: `p-${hex(8)}`, known: false, picked: null });
+  Object.assign(draft, { person: `p-${hex(8)}`, known: false, picked: null, allergies: null });
   if (was.recorded) nextCase();
   woman();
   save();
@@ -339,7 +338,9 @@ function listPicked(was = null) {
   if (draft.known) {
     const { "person.name": name = draft.person, "person.born": born, "patient.sex": sex } = draft.picked || {};
     const told = sex && [...form.elements["patient.sex"].options].find((each) => each.value === sex)?.textContent;
-    line.textContent = words.picked.replace("{}", () => [name, born, told].filter(Boolean).join(", "));
+    const { named, asked } = draft.allergies || {}, dated = named && named.map((each) => `${each.name} (${each.day})`).join(", ");
+    const whom = words.picked.replace("{}", () => [name, born, told].filter(Boolean).join(", "));
+    line.textContent = named ? `${whom}. ${words.allergies}: ${dated || `${words.none} (${asked})`}` : whom;
   } else if (was) {
     line.textContent = [words.not, ...(was.recorded ? [words.stays] : [])].map((text) => text.replace("{}", () => was.name)).join(" ");
     link.href = `/patients/${encodeURIComponent(was.id)}`;
@@ -445,6 +446,7 @@ form.addEventListener("input", (event) => {
   const { name } = event.target;
   if (!draft) return;
   inRange(event.target);
+  if (draft.sensed) delete draft.sensed[name];
   listSensed();
   if (draft.picked && ["person.name", "person.born", "patient.sex"].includes(name) && another(name)) unpick(name);
   outdate();

@@ -15,12 +15,12 @@
 
   function row(each, words, may) {
     const line = document.createElement("li"), { fields = {}, signs = [] } = each;
-    const name = may ? fields["person.name"] || (fields.note || "").slice(0, 40) || words.nameless : each.shut ? words.shut : words.nameless;
+    const name = may ? each.name || fields["person.name"] || (fields.note || "").slice(0, 40) || words.nameless : each.shut ? words.shut : words.nameless;
     const state = made("span", each.refused && may ? `${words.refused} ${each.refused}` : each.state === "waiting" ? words.waiting : words.draft, { className: "dim" });
     line.className = `card draft${signs.length && may ? " urgent" : ""}`;
     line.dataset.id = each.id;
     line.append(made("strong", `${signs.length && may ? "! " : ""}${name}`), state);
-    if (may) line.append(made("a", words.open, { className: "button", href: `/consultation?draft=${each.id}#${signs.length ? "emergency" : "patient"}` }));
+    if (may && (box.online || !each.followUp)) line.append(made("a", words.open, { className: "button", href: each.followUp ? `/follow-up/${encodeURIComponent(each.followUp)}?draft=${each.id}` : `/consultation?draft=${each.id}#${signs.length ? "emergency" : "patient"}` }));
     const gone = made("button", words.remove, { type: "button" });
     gone.setAttribute("aria-label", `${words.remove}: ${name}`);
     gone.addEventListener("click", () => ask(each));

@@ -1,6 +1,6 @@
 // Passkeys: signs in by one, and adds one to whoever is signed in. Where the browser has none, the PIN stays.
 "use strict";
-{
+const passkeys = (() => {
   const bytes = (text) => Uint8Array.from(atob(text.replace(/-/g, "+").replace(/_/g, "/")), (each) => each.charCodeAt(0));
   const text = (buffer) => btoa(Array.from(new Uint8Array(buffer), (each) => String.fromCharCode(each)).join("")).replace(/\+/g, "-").replace(/\//g, "_").replace(/=+$/, "");
   const keys = (listed) => (listed || []).map((each) => ({ ...each, id: bytes(each.id) }));
@@ -15,21 +15,26 @@
     return JSON.stringify({ id, rawId: text(rawId), type, response: said });
   }
 
-  // Asks the box for a challenge, the key for its answer, and sends the form with it.
-  async function through(form, path, fields, key, button, failed) {
+  // Asks the box for a challenge, for what a field of the form holds, and the key for its answer.
+  async function answer(form, path, field, key) {
+    const asked = await box.post(path, () => {
+      const given = new FormData();
+      given.set(field, form.elements[field].value);
+      return given;
+    });
+    return written(await key(await asked.json()));
+  }
+
+  // The form of a page goes with the key's answer, as it would with a PIN.
+  async function through(form, answering, button, failed) {
     const error = form.querySelector("p.error") || form.insertBefore(Object.assign(document.createElement("p"), { className: "error" }), button.closest(".buttons") || button);
     error.setAttribute("role", "alert");
     error.textContent = "";
     button.disabled = true;
     try {
-      const asked = await box.post(path, () => {
-        const given = new FormData();
-        for (const name of fields) given.set(name, form.elements[name].value);
-        return given;
-      });
-      const answer = written(await key(await asked.json()));
+      const said = await answering();
       const sent = form.elements.answer || form.appendChild(Object.assign(document.createElement("input"), { type: "hidden", name: "answer" }));
-      sent.value = answer;
+      sent.value = said;
       for (const secret of form.querySelectorAll("input[type=password]")) secret.value = "";
       form.submit();
     } catch (problem) {
@@ -39,21 +44,21 @@
     }
   }
 
-  const signs = document.querySelector('[data-passkey="sign-in"]'), adds = document.querySelector('form[data-passkey="add"]');
-  if (isSecureContext && "PublicKeyCredential" in window && navigator.credentials) {
-    if (signs) {
-      signs.hidden = false;
-      signs.addEventListener("click", () => {
-        if (signs.form.querySelector("[name=user]").reportValidity()) through(signs.form, "/sign-in/passkey", ["user"], got, signs, signs.dataset.failed);
-      });
-    }
-    if (adds) {
-      adds.hidden = false;
-      document.querySelector("[data-without]").hidden = true;
-      adds.addEventListener("submit", (event) => {
-        event.preventDefault();
-        through(adds, "/me/passkeys/options", ["current"], made, adds.querySelector("button"), adds.dataset.failed);
-      });
-    }
+  const there = isSecureContext && "PublicKeyCredential" in window && Boolean(navigator.credentials), signIn = (form) => answer(form, "/sign-in/passkey", "user", got);
+  const signs = document.querySelector('main [data-passkey="sign-in"]'), adds = document.querySelector('form[data-passkey="add"]');
+  if (there && signs) {
+    signs.hidden = false;
+    signs.addEventListener("click", () => {
+      if (signs.form.querySelector("[name=user]").reportValidity()) through(signs.form, () => signIn(signs.form), signs, signs.dataset.failed);
+    });
   }
-}
+  if (there && adds) {
+    adds.hidden = false;
+    document.querySelector("[data-without]").hidden = true;
+    adds.addEventListener("submit", (event) => {
+      event.preventDefault();
+      through(adds, () => answer(adds, "/me/passkeys/options", "current", made), adds.querySelector("button"), adds.dataset.failed);
+    });
+  }
+  return { there, signIn };
+})();

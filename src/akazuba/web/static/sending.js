@@ -1,10 +1,13 @@
-// A consultation of this tablet as the box takes it, and those that wait to be sent: each is recorded once,
+// A consultation or a follow-up of this tablet as the box takes it, and those that wait to be sent: each is recorded once,
 // however often it is sent, because the box knows it by its id and its content.
 "use strict";
 
 const listed = (text) => (!text || !text.trim() ? null : /^(none|no|-|0|aucun|aucune|non|hakuna|hapana|nta|ntabyo|ntabwo|oya|无|没有)\.?$/i.test(text.trim()) ? [] : text.split(/[,;，；、\n]/).map((part) => part.trim()).filter(Boolean));
 
-function caseOf({ id, date, fields, signs, findings, tests, answers, pictures }) {
+// What sensors gave, as long as the form holds it.
+const marked = ({ fields, sensed }) => Object.entries(sensed || {}).filter(([name, { value, at }]) => at && fields[name] === String(value));
+
+function caseOf({ id, date, fields, signs, findings, tests, answers, pictures, sensed }) {
   const made = { id, patient: {}, vitals: {}, findings: [], tests: [], images: [] };
   if (date) made.date = date;
   if (fields.note) made.note = fields.note;
@@ -13,6 +16,8 @@ function caseOf({ id, date, fields, signs, findings, tests, answers, pictures })
     const [room, key] = name.split(".");
     if ((room === "patient" || room === "vitals") && key) made[room][key] = value === "true" ? true : value === "false" ? false : key === "sex" || key === "consciousness" ? value : Number(value);
   }
+  const came = marked({ fields, sensed }).map(([name, { sensor, value, at, simulated }]) => ({ vital: name.slice("vitals.".length), sensor, value, at, simulated }));
+  if (came.length) made.sensed = came;
   if (fields.age) made.patient[fields.age_unit || "age_years"] = Number(fields.age);
   if (fields.band === "pregnant" && signs.length && made.patient.pregnant === undefined) made.patient.pregnant = true;
   if (fields.gestational_age_weeks) made.gestational_age_weeks = Number(fields.gestational_age_weeks);
@@ -47,6 +52,12 @@ const sending = {
     return sent;
   },
 
+  followed({ id, owner, fields }) {
+    const sent = new FormData();
+    for (const [name, value] of Object.entries({ ...fields, visit: id, owner })) sent.set(name, value);
+    return sent;
+  },
+
   // Whatever waits, in the order in which it was finished; `open` is on the screen and sends itself. When
   // whoever typed it is not signed in, the queue learns of the patient at once and the record waits for her.
   flush(open = null) {
@@ -70,7 +81,12 @@ const sending = {
   },
   async _once(draft) {
     const hers = !draft.owner || draft.owner === box.user;
-    if (!hers && draft.told) return 0;
+    if (!hers && (draft.told || draft.followUp)) return 0;
+    if (draft.followUp) {
+      await box.post(`/follow-up/${encodeURIComponent(draft.followUp)}`, () => this.followed(draft), false);
+      await drafts.remove(draft.id);
+      return 1;
+    }
     if (!draft.date) {
       await this.dated(draft);
       await drafts.put(draft);

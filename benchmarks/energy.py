@@ -11,7 +11,8 @@ energy_vs_foresight: over the least that a linear programme needs that knows eve
 and training. training_vs_foresight: training done over the most possible (2 h a day fall due), 20 W, 128 Wh.
 missed_emergencies, late_emergencies (over 5 minutes with the boot), blackout_h, refused_routine: sums or
 means of all site-years with 15 and 20 W panels and 128 Wh, day and 24 h. Intervals are 95 % bootstraps over
-site-years. sensitivity: every figure of a device within 30 % of its value, one by one and all at once.
+site-years. sensitivity: every figure of a device within 30 % of its value, one by one and all at once;
+lasting: whether a small kit lasts when the board is so far off the table that its rules go by.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from energy_sensitivity import lasting, sensitivity
 from language import wilson
 
 from akazuba.energy.baselines import AlwaysOn, Threshold
 from akazuba.energy.compare import AMPLE, FAULTS
 from akazuba.energy.demand import Demand, Habits, draw
-from akazuba.energy.devices import FIGURES, NOT_METERED, Device, device, devices
+from akazuba.energy.devices import NOT_METERED, Device, device, devices
 from akazuba.energy.forecast import Forecaster
 from akazuba.energy.foresight import least_energy, most_training
 from akazuba.energy.kit import STEPS_A_DAY, Kit
@@ -42,7 +44,8 @@ from akazuba.energy.lp import has_solver
 from akazuba.energy.outlook import look_ahead
 from akazuba.energy.plan import SLOTS, Ahead, Planned, Planner
 from akazuba.energy.rules import Rules, Tuning
-from akazuba.energy.simulate import Start, Totals, simulate
+from akazuba.energy.runs import Start, Totals
+from akazuba.energy.simulate import simulate
 from akazuba.energy.sites import site, sites
 from akazuba.energy.values import Policy
 from akazuba.energy.weather import Weather, simulated_year
@@ -280,64 +283,6 @@ def stress(years: Sequence[tuple[str, int]]) -> dict[str, Any]:
     return {"stress": found}
 
 
-def bent(board: Device, factors: dict[str, float]) -> Device:
-    """Figures times their factors, kept in an order that a board can have."""
-    given = {
-        name: min(1.0, getattr(board, name) * factor)
-        if name.endswith(("efficiency", "speed"))
-        else getattr(board, name) * factor
-        for name, factor in factors.items()
-    }
-    made = dataclasses.replace(board, **given)
-    low = max(made.train_low_w, made.idle_w * 1.05)
-    return dataclasses.replace(
-        made,
-        train_low_w=low,
-        train_w=max(made.train_w, low),
-        student_w=max(made.student_w, made.idle_w * 1.05),
-        large_w=max(made.large_w, made.idle_w * 1.05),
-        screen_dim_w=min(made.screen_dim_w, made.screen_full_w),
-    )
-
-
-def month_ratio(board: Device, habits: Habits, seed: int) -> float:
-    """Energy over A1 in four weeks with the ample kit."""
-    sky, crowd = weather("kigali", 1), draw(habits, 28, seed)
-    both = [
-        simulate(policy, board, AMPLE, habits, sky, crowd, steps=28 * STEPS_A_DAY, seed=seed)[0].wh_a_day
-        for policy in (Rules(board, AMPLE, habits), AlwaysOn(blanks=True))
-    ]
-    return both[0] / both[1]
-
-
-def sensitivity(draws: int) -> dict[str, Any]:
-    rng = np.random.default_rng(30)
-    found: dict[str, Any] = {}
-    for name, board in devices().items():
-        by_post: dict[str, list[float]] = {post: [] for post in POSTS}
-        for turn in range(draws):
-            other = bent(board, {figure: float(rng.uniform(0.7, 1.3)) for figure in FIGURES})
-            load = float(10 ** rng.uniform(1, 2.3))
-            for post, habits in POSTS.items():
-                by_post[post].append(month_ratio(other, dataclasses.replace(habits, routine=load), turn))
-        found[name] = {
-            (post or "_day")[1:]: {
-                "p5_p50_p95": [round(float(q), 3) for q in np.quantile(ratios, (0.05, 0.5, 0.95))],
-                "share_within_target": round(
-                    float(np.mean(np.array(ratios) <= (0.58 if not post else 0.80))), 3
-                ),
-                "n": draws,
-            }
-            for post, ratios in by_post.items()
-        }
-    board = device("pi5")
-    one_by_one = {
-        figure: [round(month_ratio(bent(board, {figure: factor}), DAY, 1), 3) for factor in (0.7, 1.3)]
-        for figure in FIGURES
-    }
-    return {"sensitivity_all_figures_30_percent": found, "sensitivity_one_by_one_pi5_day": one_by_one}
-
-
 def speed(times: int) -> dict[str, float]:
     """One year of weather and rules, and one plan, in this process."""
     board, kit = device("pi5"), Kit(20.0, 128.0)
@@ -425,7 +370,8 @@ def measured(*, quick: bool) -> dict[str, Any]:
         ("savings", lambda: savings(few)),
         ("survival", lambda: survival(few)),
         ("stress", lambda: stress(years[1:2] if quick else years[:3])),
-        ("sensitivity", lambda: sensitivity(4 if quick else 40)),
+        ("sensitivity", lambda: sensitivity(4 if quick else 40, POSTS)),
+        ("lasting", lambda: lasting(2 if quick else 32, POSTS, years)),
     ]
     if has_solver():
         steps += [

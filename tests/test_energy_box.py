@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 
 from akazuba.energy import vedirect
 from akazuba.energy.actuator import Command, Machine, Write, alarm_pending, apply, can_suspend, deeds
-from akazuba.energy.cascade import Case, choose, cost_wh, curve
+from akazuba.energy.cascade import Case, cheapest, choose, cost_wh, curve
 from akazuba.energy.demand import Habits
 from akazuba.energy.devices import device
 from akazuba.energy.kit import Kit
@@ -308,10 +308,18 @@ def test_a_doubt_that_is_none_is_refused_and_the_curve_pays_more_for_more_larger
         Case(0.1, student_right=True, larger_right=True),
         Case(0.8, student_right=False, larger_right=True),
     ]
-    points = curve(cases, PI)
-    assert list(points[0][1:]) == pytest.approx([1.0, cost_wh(PI, "larger")])
-    assert list(points[-1][1:]) == pytest.approx([0.5, cost_wh(PI, "student")])
-    assert any(accuracy == 1.0 and wh < points[0][2] for _, accuracy, wh in points)
+    student, larger = cost_wh(PI, "student"), cost_wh(PI, "larger")
+    points = curve(cases, student, larger)
+    assert (points[0].asked, points[0].accuracy) == (1.0, 1.0)
+    assert points[0].wh == pytest.approx(larger)
+    assert (points[-1].asked, points[-1].accuracy) == (0.0, 0.5)
+    assert points[-1].wh == pytest.approx(student)
+    best = cheapest(points, points[0].accuracy)
+    assert best is not None
+    assert best.asked == 0.5
+    assert best.wh == pytest.approx((student + larger) / 2)
+    assert cheapest(points, 1.1) is None
+    assert curve([], student, larger) == []
 
 
 def test_a_pending_alarm_tells_that_a_button_woke_the_box(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ def test_the_units_are_printed_or_written(tmp_path: Path) -> None:
 def test_a_box_that_a_button_just_woke_is_not_put_to_rest_until_the_next_look(
     home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("akazuba.energy.actuator.alarm_pending", lambda *_: True)
+    monkeypatch.setattr("akazuba.energy.today.alarm_pending", lambda *_: True)
     low = "simulated:soc=0.2,volts=12.7,panel_w=0,load_w=4"
     first = json.loads(run("status", "--source", low, "--log", "--json").output)
     assert first["mode"] == "emergency-only"

@@ -16,7 +16,8 @@ from akazuba.energy.kit import STEP_H, STEPS_A_DAY, Kit
 from akazuba.energy.outlook import alarms, look_ahead, table
 from akazuba.energy.plan import Ahead, Planned, Planner
 from akazuba.energy.rules import Rules
-from akazuba.energy.simulate import Start, Totals, simulate
+from akazuba.energy.runs import Start, Totals
+from akazuba.energy.simulate import simulate
 from akazuba.energy.sites import site
 from akazuba.energy.values import Charge, Policy, Situation
 from akazuba.energy.weather import Weather, simulated_year

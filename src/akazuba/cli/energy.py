@@ -16,13 +16,10 @@ from akazuba.cli.shared import FAILED, errors_shown, show
 from akazuba.errors import InputError, why_not_opened
 
 if TYPE_CHECKING:
-    from akazuba.energy.actuator import Machine
     from akazuba.energy.compare import Comparison
-    from akazuba.energy.log import Line
     from akazuba.energy.outlook import Outlook
     from akazuba.energy.post import Post
-    from akazuba.energy.sun import Floats
-    from akazuba.energy.values import Control, Policy
+    from akazuba.energy.today import Today
     from akazuba.energy.weather import Weather
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -148,10 +145,11 @@ def _write(path: Path, text: str) -> None:
 def _trace_csv(found: Comparison) -> str:
     """The rules' year by step of 5 minutes, for the simulators of federation and fleet."""
     trace = found.by[3].trace
-    lines = ["step,battery_wh,load_w,panel_w,mode,training"]
+    lines = ["step,battery_wh,load_w,panel_w,mode,training,awake,radio"]
     if trace is not None:
         lines += [
             f"{step},{wh:.3f},{load:.3f},{panel:.3f},{control.mode},{control.train + control.train_low:.2f}"
+            f",{control.awake:d},{control.radio}"
             for step, (wh, load, panel, control) in enumerate(
                 zip(trace.wh, trace.load_w, trace.panel_w, trace.controls, strict=True)
             )
@@ -239,15 +237,15 @@ def plan(source: str | None, no_plan: bool, svg: Path | None, as_json: bool, **g
 
     Example: akazuba energy plan --source simulated:soc=0.6,volts=13.1 --svg plan.svg
     """
+    from akazuba.energy.today import look, plan_facts
+    from akazuba.settings import from_environ
+
     with errors_shown():
         post = _post(source=source, **given)
-        _, control, ahead = _now(post, plan=not no_plan)
+        now = look(post, from_environ().home, time.time(), plan=not no_plan)
         if svg is not None:
-            _write(svg, _plan_svg(ahead, post))
-    if as_json:
-        show(json.dumps(_plan_facts(post, control, ahead)))
-    else:
-        show(_plan_text(post, ahead))
+            _write(svg, _plan_svg(now.ahead, post))
+    show(json.dumps(plan_facts(post, now)) if as_json else _plan_text(post, now))
 
 
 @energy.command()
@@ -263,22 +261,23 @@ def status(source: str | None, keep: bool, do: bool, as_json: bool, **given: Any
     """
     from akazuba.energy.actuator import Machine, apply, deeds
     from akazuba.energy.log import FILE, add_line
+    from akazuba.energy.today import in_use, look, next_look_s
     from akazuba.settings import from_environ
 
     failed: list[str] = []
     with errors_shown():
-        post = _post(source=source, **given)
-        (line, lines, problems), control, ahead = _now(post, plan=True)
-        measured = any(value is not None for row in (line, *lines) for value in row.reading())
-        if not measured:
+        post, home, at = _post(source=source, **given), from_environ().home, time.time()
+        now = look(post, home, at)
+        problems = list(now.problems)
+        if not now.measured:
             problems.append("no sensor was ever seen here: the box is not put to rest")
-        machine = Machine(wake_after_s=_next_look_s(post))
-        wanted = deeds(control, machine, in_use=_in_use(lines, machine) or not measured)
+        machine = Machine(wake_after_s=next_look_s(post, at))
+        control, ahead, line = now.control, now.ahead, now.line
+        wanted = deeds(control, machine, in_use=in_use(now, machine, home, at) or not now.measured)
         if keep:
-            add_line(from_environ().home / FILE, lines, line)
+            add_line(home / FILE, now.lines, line)
         if do:
             failed = [f"{done.deed}: {done.failed}" for done in apply(wanted) if done.failed]
-    warned = _alarms(ahead)
     facts = {
         "simulated": post.source.startswith("simulated"),
         "reading": dict(zip(("soc", "volts", "panel_w", "load_w"), line.reading(), strict=True)),
@@ -287,8 +286,9 @@ def status(source: str | None, keep: bool, do: bool, as_json: bool, **given: Any
         "tier": control.tier,
         "reasons": [str(reason) for reason in control.reasons],
         "problems": problems,
-        "alarms": warned,
+        "alarms": now.alarms,
         "surplus_wh_p25": None if ahead is None else round(ahead.surplus_wh, 1),
+        "to_train_on": None if now.spare is None else asdict(now.spare),
         "deeds": [str(deed) for deed in wanted],
         "applied": do,
         "failed": failed,
@@ -298,117 +298,11 @@ def status(source: str | None, keep: bool, do: bool, as_json: bool, **given: Any
         sys.exit(FAILED)
 
 
-def _next_look_s(post: Post) -> int:
-    """Until the box looks again by its own clock: when the post opens, at the latest after LOOK_H."""
-    from akazuba.energy.rules import LOOK_H
-
-    hour = (time.time() / 3600 + post.where().utc_offset_h) % 24
-    habits = post.habits()
-    until_open = LOOK_H if habits.around_the_clock else (habits.opens - hour) % 24
-    return max(300, round(3600 * min(LOOK_H, until_open)))
-
-
-def _in_use(lines: list[Line], machine: Machine) -> bool:
-    """Whether somebody is served: the page touches the file `in-use`, or a button woke the box since the last
-    look (its log has a gap, its alarm is still to come). One look later only the file counts.
-    """
-    from akazuba.energy.actuator import alarm_pending
-    from akazuba.energy.log import EVERY_S
-    from akazuba.settings import from_environ
-
-    rested = not lines or not 0 <= time.time() - lines[-1].at <= 1.5 * EVERY_S
-    if rested and alarm_pending(machine, time.time()) is not False:
-        return True
-    try:
-        return time.time() - (from_environ().home / "in-use").stat().st_mtime < 240
-    except OSError:
-        return False
-
-
-Seen = tuple["Line", list["Line"], list[str]]
-
-
-def _now(post: Post, *, plan: bool) -> tuple[Seen, Control, Outlook | None]:
-    """The reading with the log and what is wrong, the control, and the two days ahead (None when the charge
-    is unknown).
-    """
-    from akazuba.energy.log import EVERY_S, FILE, Line, known, next_contact, read_log
-    from akazuba.energy.lp import has_solver
-    from akazuba.energy.outlook import look_ahead
-    from akazuba.energy.plan import Planned
-    from akazuba.energy.sensors import source_for
-    from akazuba.energy.simulate import Start
-    from akazuba.settings import from_environ
-
-    said = source_for(post.source, post.labels).read()
-    lines = read_log(from_environ().home / FILE)
-    last = lines[-1] if lines else None
-    backlog = min(7 * post.training_h, (last.backlog_h if last else 0.0) + post.training_h * EVERY_S / 86400)
-    rules = post.rules()
-    place = post.where()
-    now = Line(time.time(), *said, backlog_h=backlog)
-    found = known(lines, now, rules.kit, place.utc_offset_h, _clear_from(post, (lines or [now])[0].at))
-    policy: Policy = rules
-    if plan and has_solver():
-        policy = Planned(rules, found.forecaster, seen=found.situation.step)
-    control = policy.control(found.situation)
-    problems = [text for text in (found.situation.charge.problem, found.clock) if text]
-    ahead = None
-    wh, hour = found.situation.charge.wh, found.situation.hour
-    if wh is not None and hour is not None:
-        start = Start(wh / rules.kit.battery_wh, backlog, hour, found.situation.before)
-        ahead = look_ahead(rules, found.forecaster, start, plan=plan)
-    trained = EVERY_S / 3600 * (control.train + control.train_low * rules.device.train_low_speed)
-    contact = next_contact(last, found.situation, connected=control.radio == "connected")
-    kept = Line(now.at, *said, mode=control.mode, backlog_h=max(0.0, backlog - trained), synced_min=contact)
-    return (kept, lines, problems), control, ahead
-
-
-def _clear_from(post: Post, at: float) -> Floats:
-    """The clear-sky year of this kit, turned to begin on the local day of `at`."""
-    import datetime
-
-    import numpy as np
-
-    from akazuba.energy.kit import STEPS_A_DAY
-    from akazuba.energy.sun import clear_year, panel_yield
-
-    place = post.where()
-    kit = post.kit()
-    moment = datetime.datetime.fromtimestamp(max(0.0, at), datetime.UTC)
-    day = (moment + datetime.timedelta(hours=place.utc_offset_h)).timetuple().tm_yday - 1
-    sky = clear_year(place, 2025)
-    clear = panel_yield(sky, sky.ghi, place.temperature_c) * kit.panel_w * kit.controller_efficiency
-    return np.roll(clear, -day * STEPS_A_DAY)
-
-
-def _alarms(ahead: Outlook | None) -> list[str]:
-    from akazuba.energy.outlook import alarms
-
-    return ["the charge or the hour is unknown: no look ahead"] if ahead is None else alarms(ahead)
-
-
-def _plan_facts(post: Post, control: Control, ahead: Outlook | None) -> dict[str, Any]:
+def _plan_text(post: Post, now: Today) -> str:
     from akazuba.energy.devices import NOT_METERED
     from akazuba.energy.outlook import table
 
-    return {
-        "simulated": post.source.startswith("simulated"),
-        "metered": False,
-        "not_metered": NOT_METERED,
-        "now": [str(reason) for reason in control.reasons],
-        "alarms": _alarms(ahead),
-        "by": None if ahead is None else ahead.by,
-        "floor_wh": None if ahead is None else round(ahead.floor_wh, 1),
-        "surplus_wh_p25": None if ahead is None else round(ahead.surplus_wh, 1),
-        "half_hours": [] if ahead is None else [asdict(line) for line in table(ahead)],
-    }
-
-
-def _plan_text(post: Post, ahead: Outlook | None) -> str:
-    from akazuba.energy.devices import NOT_METERED
-    from akazuba.energy.outlook import table
-
+    ahead = now.ahead
     simulated = "SIMULATED sensors. " if post.source.startswith("simulated") else ""
     lines = [f"{simulated}Loads are {NOT_METERED}."]
     if ahead is not None:
@@ -424,7 +318,9 @@ def _plan_text(post: Post, ahead: Outlook | None) -> str:
             for row in table(ahead)
         ]
         lines += ["", f"surplus of the two days: {ahead.surplus_wh:.0f} Wh"]
-    return "\n".join([*lines, *(f"ALARM: {text}" for text in _alarms(ahead))])
+    if now.spare is not None:
+        lines.append(f"to train on in the next 24 h, in three of four cases: {now.spare.p25_wh:.1f} Wh")
+    return "\n".join([*lines, *(f"ALARM: {text}" for text in now.alarms)])
 
 
 def _plan_svg(ahead: Outlook | None, post: Post) -> str:

@@ -6,7 +6,10 @@ at once, and the larger model only adds to it where energy is plentiful.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Literal
 
 from akazuba.energy.devices import Device
@@ -86,12 +89,34 @@ class Case:
     larger_right: bool
 
 
-def curve(cases: list[Case], device: Device) -> list[tuple[float, float, float]]:
-    """(threshold of doubt, accuracy, Wh a case), from all larger to all student."""
+@dataclass(frozen=True)
+class Point:
+    """From a student's doubt of `threshold` on the larger model decides. asked: share of the cases for which
+    it does; wh: of a case, on average.
+    """
+
+    threshold: float
+    asked: float
+    accuracy: float
+    wh: float
+
+
+def curve(cases: Sequence[Case], student_wh: float, larger_wh: float) -> list[Point]:
+    """From all larger to all student. larger_wh: of a case for which both are asked. No cases, no curve."""
+    sure_first = sorted(cases, key=lambda case: case.doubt)
+    doubts = [case.doubt for case in sure_first]
+    student = [0, *accumulate(case.student_right for case in sure_first)]
+    larger = [0, *accumulate(case.larger_right for case in sure_first)]
     found = []
-    for threshold in sorted({0.0, *(case.doubt for case in cases), 1.01}):
-        asked = [case.doubt >= threshold for case in cases]
-        right = [c.larger_right if up else c.student_right for c, up in zip(cases, asked, strict=True)]
-        used = sum(cost_wh(device, "larger" if up else "student") for up in asked)
-        found.append((threshold, sum(right) / len(cases), used / len(cases)))
+    for threshold in sorted({0.0, *doubts, 1.01}) if cases else ():
+        stay = bisect_left(doubts, threshold)
+        asked = 1 - stay / len(doubts)
+        right = student[stay] + larger[-1] - larger[stay]
+        wh = student_wh + asked * (larger_wh - student_wh)
+        found.append(Point(threshold, asked, right / len(doubts), wh))
     return found
+
+
+def cheapest(points: Sequence[Point], accuracy: float) -> Point | None:
+    """The one that takes least with at least that accuracy."""
+    return min((point for point in points if point.accuracy >= accuracy), key=lambda p: p.wh, default=None)

@@ -16,7 +16,8 @@ from akazuba.energy.kit import STEPS_A_DAY, Kit
 from akazuba.energy.lp import NoPlanError, has_solver
 from akazuba.energy.plan import Planned
 from akazuba.energy.rules import Rules
-from akazuba.energy.simulate import Faults, Totals, Trace, simulate
+from akazuba.energy.runs import Faults, Totals, Trace
+from akazuba.energy.simulate import simulate
 from akazuba.energy.values import Policy
 from akazuba.energy.weather import Weather
 

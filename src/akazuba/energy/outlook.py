@@ -16,7 +16,8 @@ from akazuba.energy.kit import STEP_H, STEPS_A_DAY, Kit
 from akazuba.energy.lp import has_solver
 from akazuba.energy.plan import LEVEL, SLOT_STEPS, SLOTS, Planned
 from akazuba.energy.rules import Rules
-from akazuba.energy.simulate import Faults, Start, Totals, Trace, simulate
+from akazuba.energy.runs import Faults, Start, Totals, Trace
+from akazuba.energy.simulate import simulate
 from akazuba.energy.values import Policy
 from akazuba.energy.weather import Weather
 

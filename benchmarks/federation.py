@@ -1,7 +1,7 @@
 """How fast boxes that are often off learn from one another: `uv run python benchmarks/federation.py
 [--quick]`.
 
-    uv run python benchmarks/federation.py [--quick] [--json] [--data ../shared/data]
+    uv run python benchmarks/federation.py [--quick] [--faults] [--json] [--data ../shared/data]
 
 When terminals are on and which uploads get stuck is SIMULATED; the four hospitals' patients of
 `heart_disease_4site` are real (left out with a word where they are not there); "drawn" worlds are invented
@@ -9,8 +9,8 @@ altogether. All methods run under the same weather from the same seeds, 1 to 5; 
 from 900 on. Intervals are Student's t over seeds; of times, on their logarithms. A method that never reaches
 95 % of the pooled model's accuracy counts with the whole time (`censored`: how often), so a speed-up is a
 lower bound. "late": half of the uploads get stuck, for 150 h on average; "drift": the truth turns once in 40
-days. With two hospitals in a round there are no stragglers to drop. Memory: of the whole process with its
-Python, peak.
+days. With two hospitals in a round there are no stragglers to drop. The gateway's speed is
+`federation_speed.py`'s, Flower's beside it (not with --quick) `federation_flower.py`'s.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,23 +33,15 @@ from dp_accounting.pld import PLDAccountant  # type: ignore[import-untyped]
 
 from akazuba.federation.accounts import epsilon_of
 from akazuba.federation.clipping import AdaptiveClip
-from akazuba.federation.gateway import Gateway, Quota
-from akazuba.federation.simulate import METHODS, Plan, Weather, bounds, final, reached, simulate
-from akazuba.federation.updates import coded
+from akazuba.federation.simulate import METHODS, Plan, bounds, final, reached, simulate
+from akazuba.federation.skies import Weather
 from akazuba.federation.worlds import HEART, Drifting, World, heart
-from akazuba.privacy.keys.signed import sign
 
 sys.path.append(str(Path(__file__).parent.parent / "tests"))
-from test_federation_gateway import (  # isort: skip
-    COORDINATOR,
-    NORTH,
-    POSTS,
-    cut_at_random,
-    members,
-    now,
-    release,
-    update,
-)
+import federation_flower  # isort: skip
+import federation_pictures  # isort: skip
+import federation_speed  # isort: skip
+from test_federation_gateway import cut_at_random, members  # isort: skip
 from test_federation_kill import killed  # isort: skip
 
 SEEDS = (1, 2, 3, 4, 5)
@@ -203,6 +195,14 @@ def measured(data: Path, *, quick: bool) -> dict[str, Any]:
         }
     else:
         _note(f"{data / HEART} is not there: the four hospitals are left out")
+    for name, world, buffer, every in (
+        (federation_pictures.SKIN, federation_pictures.skin, 2, 5),
+        (federation_pictures.CHEST, federation_pictures.chest, 4, 2),
+    ):
+        if (data / name).is_dir():
+            worlds[f"{name}_late"] = partial(_pictures, world, data, buffer, every if quick else 1)
+        else:
+            _note(f"{data / name} is not there: left out")
     found = {}
     for name, make in worlds.items():
         _note(name)
@@ -221,7 +221,10 @@ def measured(data: Path, *, quick: bool) -> dict[str, Any]:
     _note("cuts")
     figures |= cuts(quick=quick)
     _note("gateway")
-    figures |= gateway_speed(60 if quick else 300)
+    figures |= federation_speed.measured(60 if quick else 400, 16)
+    if not quick:
+        _note("Flower's SuperLink")
+        figures |= federation_flower.measured(30.0, 8)
     _note("liars")
     figures["a_quarter_of_liars"] = liars(SEEDS[:2] if quick else SEEDS)
     _note("privacy")
@@ -230,70 +233,33 @@ def measured(data: Path, *, quick: bool) -> dict[str, Any]:
     return figures
 
 
+def _pictures(
+    world: Callable[[Path, int, int], World], data: Path, buffer: int, every: int, seed: int
+) -> Made:
+    return world(data, seed, every), Plan(weather=LATE, buffer=buffer)
+
+
 def cuts(*, quick: bool) -> dict[str, Any]:
-    """Kill -9 of processes that hold a whole programme; and within one, gateways and coordinator that lose
-    their memory, replies that are lost, messages that come twice.
+    """Kill -9 of processes that hold a whole programme, half of them at a drawn statement or file, over lines
+    that lose, double and disorder what is said; and within one process, gateways and coordinator that lose
+    their memory.
     """
-    with TemporaryDirectory() as folder:
-        kills = killed(Path(folder), 15 if quick else 1000, 1)
-    with TemporaryDirectory() as folder:
-        steps, found = 250 if quick else 2500, []
-        for noise in (0.0, 0.5):
-            path = Path(folder) / str(noise)
-            path.mkdir()
-            found.append(cut_at_random(path, members(), noise, steps, 1))
+    kills, steps, lives, found = (8, 250, [], []) if quick else (250, 1000, [], [])
+    for noise in (0.0, 0.5):
+        with TemporaryDirectory() as folder:
+            lives.append(killed(Path(folder), kills, 1, noise))
+        with TemporaryDirectory() as folder:
+            found.append(cut_at_random(Path(folder), members(), noise, steps, 1))
     return {
-        "faults_run": sum(one.cuts for one in found) + kills.kills,
-        "faults_kill_9": kills.kills,
-        "faults_updates": sum(one.made for one in found) + kills.kept,
-        "faults_lost": sum(one.lost for one in found) + kills.lost,
-        "faults_double": sum(one.twice for one in found) + kills.twice,
-        "faults_replayed_to_the_same_bits": all(one.same_bits for one in found),
+        "faults_run": sum(one.cuts for one in found) + sum(one.kills + one.faults for one in lives),
+        "faults_kill_9": sum(one.kills for one in lives),
+        "faults_of_lines_and_replies": sum(one.faults for one in lives),
+        "faults_memory_and_replies_in_one_process": sum(one.cuts for one in found),
+        "faults_updates": sum(one.made for one in found) + sum(one.kept for one in lives),
+        "faults_lost": sum(one.lost for one in (*found, *lives)),
+        "faults_double": sum(one.twice for one in (*found, *lives)),
+        "faults_replayed_to_the_same_bits": all(one.same_bits for one in (*found, *lives)),
     }
-
-
-def gateway_speed(number: int) -> dict[str, float]:
-    """Signed updates of a million int8 numbers, one after the other through `Gateway.take` (signatures
-    checked, written durably, answer signed) and through the fold, in a process of its own; no network in
-    between.
-    """
-    command = [sys.executable, __file__, "--gateway", str(number)]
-    done = subprocess.run(command, capture_output=True, check=True, text=True)
-    found: dict[str, float] = json.loads(done.stdout)
-    return found
-
-
-def _gateway(number: int) -> dict[str, float]:
-    dimension, registry = 1_000_000, members()
-    model = release(numbers=bytes(4 * dimension))
-    numbers, scale = coded(np.random.default_rng(1).normal(0, 0.01, dimension), "int8")
-    made = dict(numbers=numbers, scale=scale, coding="int8", dimension=dimension)  # noqa: C408
-    spent = folded = 0.0
-    with TemporaryDirectory() as folder:
-        gateway = Gateway(Path(folder) / "gateway", NORTH, registry, now, Quota(10**6))
-        gateway.publish(sign(COORDINATOR, "model-release", model))
-        before = _peak_mib()
-        for serial in range(number):
-            data = update(POSTS[serial % len(POSTS)], serial + 1, model, **made)
-            started = time.perf_counter()
-            gateway.take(data)
-            spent += time.perf_counter() - started
-        for _ in range(5):
-            started = time.perf_counter()
-            folded += sum(len(one) > 0 for one in gateway.sums(len(POSTS))) * (time.perf_counter() - started)
-        gateway.close()
-    return {
-        "gateway_updates_per_s": number / spent,
-        "gateway_fold_ms_an_update": folded / 5 / len(POSTS) * 1e3,
-        "gateway_peak_mb": _peak_mib(),
-        "gateway_mb_before_the_first": before,
-    }
-
-
-def _peak_mib() -> float:
-    """Of this process since it began: what getrusage tells also holds the parent's."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM:"))
 
 
 def _note(text: str) -> None:
@@ -305,10 +271,10 @@ def main() -> None:
     arguments.add_argument("--quick", action="store_true")
     arguments.add_argument("--json", action="store_true")
     arguments.add_argument("--data", type=Path, default=Path("../shared/data"))
-    arguments.add_argument("--gateway", type=int, help=argparse.SUPPRESS)
+    arguments.add_argument("--faults", action="store_true", help="Only the faults.")
     given = arguments.parse_args()
-    if given.gateway:
-        print(json.dumps(_gateway(given.gateway)))
+    if given.faults:
+        print(json.dumps(cuts(quick=given.quick), indent=2))
         return
     figures = measured(given.data, quick=given.quick)
     print(json.dumps(figures) if given.json else json.dumps(figures, indent=2))

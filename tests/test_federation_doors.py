@@ -4,7 +4,9 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,11 +26,11 @@ from akazuba.federation.folding import Rules
 from akazuba.federation.gateway import FILE, Gateway
 from akazuba.federation.network import Network
 from akazuba.federation.outbox import Outbox
-from akazuba.federation.sending import CHUNK_BYTES, LinkError
+from akazuba.federation.sending import CHUNK_BYTES, LinkError, Parcel, Sender
 from akazuba.federation.terminal import OwnCases, Training, own_cases, train
-from akazuba.federation.updates import ModelRelease, Update
+from akazuba.federation.updates import ModelRelease, Update, released
 from akazuba.privacy.keys.identity import new_identity
-from akazuba.privacy.keys.signed import read, unwrap
+from akazuba.privacy.keys.signed import read, sign, unwrap
 from akazuba.privacy.keys.store import KeyStore
 from akazuba.privacy.ledger import Ledger
 
@@ -184,11 +186,83 @@ def test_the_door_refuses_what_is_too_long_or_malformed(programme: Path) -> None
         assert link.announce(b"nonsense").state == "later"
         with pytest.raises(LinkError, match=r"413|connection"):
             link.announce(bytes(20_000))
-        with pytest.raises(LinkError, match=r"413|connection"):
-            link.put("0" * 64, 0, bytes(CHUNK_BYTES + 1))
+        assert "announce" in link.put("0" * 64, 0, bytes(CHUNK_BYTES + 1)).because
         with pytest.raises(LinkError, match="400"):
             link.put("0" * 64, -1, b"")
         assert link.put("0" * 64, 0, b"x").state == "later"
+
+
+def announced(home: Path, data: bytes) -> tuple[bytes, str]:
+    """A terminal's signed parcel for some bytes, and their SHA-256."""
+    digest = sha256(data).hexdigest()
+    with closing(KeyStore(home / "keys.sqlite3", now)) as keys:
+        parcel = Parcel(keys.registry().programme, "0" * 64, digest, len(data), now())
+        return sign(keys.identity(), "parcel", parcel), digest
+
+
+@pytest.mark.enable_socket
+def test_what_of_a_piece_came_before_the_line_broke_is_kept_and_spoilt_bytes_are_noticed(
+    programme: Path,
+) -> None:
+    parcel, digest = announced(programme / "a", bytes(300_000))
+    with door(programme / "gateway") as url, closing(HttpLink(url)) as link:
+        assert link.announce(parcel).have == 0
+        host, _, port = url.removeprefix("http://").partition(":")
+        head = f"PUT /federation/parcels/{digest}?at=0 HTTP/1.1\r\nHost: x\r\nContent-Length: 200000\r\n\r\n"
+        with socket.create_connection((host, int(port))) as line:
+            line.sendall(head.encode() + bytes(150_000))
+            while link.announce(parcel).have < 150_000:
+                pass
+        assert link.put(digest, 0, bytes(10)).have == 150_000  # not one that fits on
+        have = link.put(digest, 150_000, bytes(150_001)).have  # longer than was announced: not all of it
+        assert 150_000 <= have < 300_000
+        status = link.put(digest, have, bytes(299_999 - have) + b"x")
+        assert (status.state, "other bytes" in status.because) == ("later", True)
+        assert link.announce(parcel).have == 0
+
+
+@pytest.mark.enable_socket
+def test_a_door_without_room_says_so_and_goes_on(programme: Path) -> None:
+    parcel, digest = announced(programme / "a", bytes(5000))
+    folder = programme / "gateway" / f"{FILE}.parcels"
+    folder.write_bytes(b"in the way")
+    with door(programme / "gateway") as url, closing(HttpLink(url)) as link:
+        link.announce(parcel)
+        status = link.put(digest, 0, bytes(5000))
+        assert (status.state, "room for 5000 bytes" in status.because) == ("later", True)
+        folder.unlink()
+        assert "other bytes" not in link.put(digest, 0, bytes(4000)).because
+        assert link.put(digest, 4000, bytes(1000)).because == "it is not taken now"  # no update
+
+
+@pytest.mark.enable_socket
+def test_terminals_at_the_same_time_are_each_answered_for_their_own(programme: Path) -> None:
+    with coordinator(programme / "coordinator") as made, gateway_of(programme / "gateway") as (opened, _):
+        opened.publish(made.release())
+    with door(programme / "gateway") as url:
+
+        def sent(name: str) -> set[str]:
+            with (
+                closing(KeyStore(programme / name / "keys.sqlite3", now)) as keys,
+                closing(Outbox(programme / name / "several", now)) as outbox,
+                closing(HttpLink(url)) as link,
+            ):
+                release = released(link.model() or b"", keys.registry(), now())
+                own, network = own_cases(cases(programme / f"{name}.npz", 1)), Network(3)
+                for _ in range(5):
+                    train(outbox, keys.identity(), release, network, own, Training(), now)
+                waiting = {one.id for one in outbox.waiting()}
+                done = Sender(outbox, keys.identity(), keys.registry(), now).send_all(link)
+                assert (done.accepted, done.left) == (5, 0)
+                assert {one.id for one in outbox.answered()} == waiting
+                return waiting
+
+        with ThreadPoolExecutor(2) as pool:
+            ids = set[str]().union(*pool.map(sent, "ab"))
+    with gateway_of(programme / "gateway") as (opened, _):
+        assert set(opened.waiting_ids()) == ids
+        assert opened.tally() == {"accepted": 10}
+        assert not list(opened.parcels._folder.iterdir())
 
 
 def test_too_few_cases_and_bent_files_are_refused(programme: Path, tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 forged.
 """
 
+import asyncio
 import os
 import random
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +20,11 @@ from akazuba.errors import ArtefactError, UntrustedError
 from akazuba.federation.accounts import Accounts
 from akazuba.federation.clipping import AdaptiveClip
 from akazuba.federation.coordinator import Coordinator, PartialSum, partial
+from akazuba.federation.doors import Intake
 from akazuba.federation.folding import Folding, Rules
-from akazuba.federation.gateway import Gateway, Quota
+from akazuba.federation.gateway import Examined, Gateway, Quota
 from akazuba.federation.outbox import Outbox
-from akazuba.federation.sending import Answer, LinkError, Sender, Status
+from akazuba.federation.sending import Answer, Link, LinkError, Parcel, Sender, Status
 from akazuba.federation.sums import Arrived
 from akazuba.federation.updates import ModelRelease, Update, coded, id_of, released, signed
 from akazuba.privacy.accounting import Budget
@@ -194,15 +198,75 @@ def test_a_gateway_survives_its_restart_in_the_middle_of_a_parcel(tmp_path: Path
             self.puts -= 1
             return first.put(digest, offset, chunk)
 
-    assert Sender(outbox, POSTS[0], registry, now).send_all(Cut(3)).left == 1
+    assert Sender(outbox, POSTS[0], registry, now).send_all(Cut(1)).left == 1
     first.close()
     first = Gateway(path, NORTH, registry, now)
     sender = Sender(outbox, POSTS[0], registry, now)
-    assert sender.send_all(Cut(4)).accepted == 1  # 7 pieces in all: not one twice
+    assert sender.send_all(Cut(2)).accepted == 1  # three pieces of 64, 64 and 263 KiB
     assert first.waiting() == 1
     assert outbox.answered()[0].id == one.id
     first.close()
     outbox.close()
+
+
+def test_a_parcel_that_nobody_went_on_with_is_thrown_away_after_a_month(
+    tmp_path: Path, registry: Registry
+) -> None:
+    clock = [NOW]
+    made = Gateway(tmp_path / "g", NORTH, registry, lambda: clock[0], Quota(parcels=1))
+    made.publish(sign(COORDINATOR, "model-release", release()))
+
+    def announced(data: bytes) -> Status:
+        parcel = Parcel("rwanda", id_of(data), sha256(data).hexdigest(), len(data), clock[0])
+        return made.announce(sign(POSTS[0], "parcel", parcel))
+
+    first, second = update(serial=1), update(serial=2)
+    assert announced(first).state == "partial"
+    made.put(sha256(first).hexdigest(), 0, first[:1000])
+    assert announced(first).have == 1000
+    assert "quota" in announced(second).because
+    clock[0] += 31 * DAY
+    assert announced(second).state == "partial"
+    assert made.put(sha256(first).hexdigest(), 1000, first[1000:]).state == "later"
+    assert [one.name for one in (tmp_path / "g.parcels").iterdir()] == []
+    made.close()
+
+
+def test_a_parcel_that_is_whole_while_others_wait_for_the_disk_is_answered_too(
+    tmp_path: Path, registry: Registry
+) -> None:
+    began, go_on = threading.Event(), threading.Event()
+
+    class Slow(Gateway):
+        def finished(self, arrived: Sequence[tuple[str, Examined | None]]) -> list[Status]:
+            began.set()
+            assert go_on.wait(10)
+            return super().finished(arrived)
+
+    made, parts = Slow(tmp_path / "g", NORTH, registry, now), [update(serial=1), update(serial=2)]
+    made.publish(sign(COORDINATOR, "model-release", release()))
+    digests = [sha256(data).hexdigest() for data in parts]
+    for digest, data in zip(digests, parts, strict=True):
+        made.parcels.begin(digest, len(data), POSTS[0].public.key_id, NOW)
+
+    async def stream(data: bytes) -> AsyncIterator[bytes]:
+        yield data
+
+    async def both() -> list[Status]:
+        intake = Intake(made)
+        first = asyncio.create_task(intake.put(digests[0], 0, stream(parts[0])))
+        while not began.is_set():
+            await asyncio.sleep(0.001)
+        second = asyncio.create_task(intake.put(digests[1], 0, stream(parts[1])))
+        await asyncio.sleep(0.01)
+        go_on.set()
+        found = await asyncio.wait_for(asyncio.gather(first, second), 20)
+        intake.close()
+        return found
+
+    assert [said(status.answer).outcome for status in asyncio.run(both())] == ["accepted", "accepted"]
+    assert made.waiting() == 2
+    made.close()
 
 
 def test_a_gateway_without_room_says_so_and_loses_nothing(gateway: Gateway) -> None:
@@ -242,6 +306,7 @@ class Programme:
     registry: Registry
     rules: Rules
     random: Callable[[int], bytes] = os.urandom
+    say: Callable[[str], object] = field(default=lambda _: None)
     committed: list[bytes] = field(default_factory=list)
     open_: list[bytes] = field(default_factory=list)
     expected: set[str] = field(default_factory=set)
@@ -258,6 +323,11 @@ class Programme:
             self.folder / f"gateway {place}", (NORTH, SOUTH)[place], self.registry, now, Quota(10**6)
         )
 
+    def _drawn(self, number: int) -> bytes:
+        data = self.random(number)
+        self.say(f"drawn {data.hex()}")
+        return data
+
     def _coordinator(self) -> Coordinator:
         accounts = Accounts(Budget(100.0, 1e-5)) if self.rules.noise_multiplier else None
         return Coordinator(
@@ -267,7 +337,7 @@ class Programme:
             COORDINATOR,
             self.registry,
             now,
-            self.random,
+            self._drawn,
             accounts,
         )
 
@@ -288,9 +358,11 @@ class Programme:
         )
         kept = self.outboxes[post].add(lambda n: update(POSTS[post], n, base))
         self.expected.add(kept.id)
+        self.say(f"kept {kept.id}")
 
-    def send(self, post: int, place: int) -> None:
-        Sender(self.outboxes[post], POSTS[post], self.registry, now).send_all(self.gateways[place])
+    def send(self, post: int, place: int, line: Link | None = None) -> None:
+        sender = Sender(self.outboxes[post], POSTS[post], self.registry, now)
+        sender.send_all(line or self.gateways[place])
 
     def round(self, place: int, *, reply_lost: bool = False, twice: bool = False) -> None:
         gateway = self.gateways[place]
@@ -300,7 +372,9 @@ class Programme:
         for total in gateway.sums(asking.room, asking.busy):
             data = partial((NORTH, SOUTH)[place], "rwanda", total)
             for _ in range(1 + twice):
+                self.say(f"part {data.hex()}")
                 reply = self.coordinator.take(data)
+                self.say("taken")
                 if not reply.refused:
                     self.open_.append(data)
                 if reply.made:

@@ -15,17 +15,21 @@ BUSY_S = 10.0
 """How long one process waits for another that is writing."""
 
 
-def open_durable(path: Path, schema: str, what: str) -> sqlite3.Connection:
+def open_durable(
+    path: Path, schema: str, what: str, *, page_bytes: int = 4096, any_thread: bool = False
+) -> sqlite3.Connection:
     """Opens or makes the file, readable by its owner only; erased bytes are overwritten.
 
-    schema: statements that may run again. what: the file's name in an error. Raises ArtefactError.
+    schema: statements that may run again. what: the file's name in an error. page_bytes: of a new file.
+    any_thread: for a connection that is handed on to another thread. Raises ArtefactError.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
         path.chmod(0o600)
-        file = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S)
+        file = sqlite3.connect(path, isolation_level=None, timeout=BUSY_S, check_same_thread=not any_thread)
         try:
+            file.execute(f"PRAGMA page_size={page_bytes:d}")
             file.execute("PRAGMA synchronous=FULL")
             file.execute("PRAGMA foreign_keys=ON")
             file.execute("PRAGMA secure_delete=ON")

@@ -13,11 +13,15 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from akazuba.errors import BudgetError, InputError
 from akazuba.privacy.accounting import Budget
 
 _BISECTIONS = 100
+
+ROUNDING = 1e-9
+"""So much, relatively, is left of an epsilon: many costs, added up one by one, do not pass it by rounding."""
 
 
 def delta_of(mu: float, epsilon: float) -> float:
@@ -28,6 +32,7 @@ def delta_of(mu: float, epsilon: float) -> float:
     return max(0.0, math.exp(_log_normal(mu / 2 - epsilon / mu)) - math.exp(rest))
 
 
+@lru_cache(maxsize=4096)
 def epsilon_of(mu: float, delta: float) -> float:
     """The least epsilon for this delta. mu: root of the sum of 1/z² of all participations; 0 and more.
 
@@ -58,7 +63,7 @@ def noise_multiplier(epsilon: float, delta: float, participations: int) -> float
     for _ in range(_BISECTIONS):
         middle = math.sqrt(low * high)
         spent = epsilon_of(min(1e5, math.sqrt(participations) / middle), delta)
-        low, high = (middle, high) if spent > epsilon else (low, middle)
+        low, high = (middle, high) if spent > epsilon * (1 - ROUNDING) else (low, middle)
     return high
 
 

@@ -177,12 +177,26 @@ class Coordinator:
             return Reply(refused=str(problem))
         if made is None:
             return Reply()
+        self._keep_or_undo(made)
+        return Reply(made.ids, made)
+
+    def adopt(self, total: Numbers, clinics: int, name: str) -> Version:
+        """The version that a masked round's sum becomes, as `Folding.adopt` makes it. name: the round's.
+
+        Raises InputError for a round that is in a version already.
+        """
+        if (known := self.version_of(name)) is not None:
+            raise InputError(name, "a round that is in no version yet", f"version {known}")
+        made = self.folding.adopt(total, clinics, name, self._now())
+        self._keep_or_undo(made)
+        return made
+
+    def _keep_or_undo(self, made: Version) -> None:
         try:
             self._keep(made)
         except BaseException:  # a full disk: what is not written did not happen
             self.folding = self._resumed(len(self.folding.model))
             raise
-        return Reply(made.ids, made)
 
     def _sound(self, gateway: str, said: PartialSum) -> Sum:
         """The sum, whose norm is no more than so many clipped updates can have."""

@@ -6,28 +6,33 @@
     GET  /federation/tally                                              counts as JSON
 
 What is said is signed on both sides, so a line without TLS forges nothing; it does show updates to who
-listens.
+listens. What of a piece has come when the line breaks is kept.
 """
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import re
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
-from akazuba.errors import InputError
-from akazuba.federation.sending import CHUNK_BYTES, LinkError, Status
+from akazuba.errors import AkazubaError, InputError
+from akazuba.federation.sending import LinkError, Status
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
-    from akazuba.federation.gateway import Gateway
+    from akazuba.federation.gateway import Examined, Gateway
 
 PARCEL_BYTES = 16 * 1024
 MODEL_BYTES = 256 * 1024 * 1024
@@ -35,32 +40,141 @@ TIMEOUT_S = 30.0
 ROOT = "/federation"
 
 
+WORKERS = 2
+GROUP_BYTES = 8 * 1024 * 1024
+"""So much of finished parcels is in memory at once, and as much again while it is being written."""
+
+Result = TypeVar("Result")
+
+
+class Intake:
+    """Finished parcels: examined side by side in threads, then put into the ledger together. While one group
+    waits for the disk the next is examined. One thread has the ledger.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._ledger = ThreadPoolExecutor(1, "ledger")
+        self._workers = ThreadPoolExecutor(WORKERS, "examining")
+        self._waiting: list[Waiting] = []
+        self._working: asyncio.Task[None] | None = None
+
+    def close(self) -> None:
+        self._workers.shutdown()
+        self._ledger.shutdown()
+
+    async def asked(self, call: Callable[..., Result], *given: object) -> Result:
+        """What the gateway says, from the ledger's thread."""
+        return await asyncio.get_running_loop().run_in_executor(self._ledger, call, *given)
+
+    async def put(self, digest: str, offset: int, stream: AsyncIterator[bytes]) -> Status:
+        """Keeps what comes as it comes. Raises ArtefactError when there is no room."""
+        status = self._gateway.piece(digest, offset, b"")
+        async for part in stream:
+            if status is None or status.have != offset:
+                break
+            status = self._gateway.piece(digest, offset, part)
+            offset += len(part)
+        return status or await self._finished(digest)
+
+    async def _finished(self, digest: str) -> Status:
+        one = Waiting(digest, asyncio.get_running_loop().create_future())
+        self._waiting.append(one)
+        if self._working is None or self._working.done():
+            self._working = asyncio.create_task(self._work())
+        return await one.told
+
+    async def _work(self) -> None:
+        loop = asyncio.get_running_loop()
+        settling: asyncio.Task[None] | None = None
+        while self._waiting:
+            group = self._group()
+            arrived = await asyncio.gather(
+                *(loop.run_in_executor(self._workers, self._gateway.arrived, one.digest) for one in group),
+                return_exceptions=True,
+            )
+            if settling is not None:
+                await settling
+            settling = asyncio.create_task(self._settle(list(zip(group, arrived, strict=True))))
+            if not self._waiting:
+                await settling  # meanwhile others may come
+                settling = None
+
+    def _group(self) -> list[Waiting]:
+        """The oldest; one at least."""
+        sizes = (one.size if (one := self._gateway.parcels.begun(w.digest)) else 0 for w in self._waiting)
+        number = max(1, sum(total <= GROUP_BYTES for total in accumulate(sizes)))
+        group, self._waiting = self._waiting[:number], self._waiting[number:]
+        return group
+
+    async def _settle(self, arrived: list[tuple[Waiting, Examined | BaseException | None]]) -> None:
+        for one, found in arrived:
+            if isinstance(found, BaseException):
+                one.tell(found)
+        sound = [(one, found) for one, found in arrived if not isinstance(found, BaseException)]
+        told: Sequence[Status | BaseException]
+        try:
+            told = await self.asked(self._gateway.finished, [(one.digest, found) for one, found in sound])
+        except Exception as problem:  # each of them is told
+            told = [problem] * len(sound)
+        for (one, _), status in zip(sound, told, strict=True):
+            one.tell(status)
+
+
+@dataclass(frozen=True)
+class Waiting:
+    digest: str
+    told: asyncio.Future[Status]
+
+    def tell(self, status: Status | BaseException) -> None:
+        if self.told.done():  # whoever asked is gone
+            return
+        if isinstance(status, BaseException):
+            self.told.set_exception(status)
+        else:
+            self.told.set_result(status)
+
+
 def app(gateway: Gateway) -> Starlette:
-    """One process, one thread: the gateway's ledger has one writer."""
+    """One process: the gateway's ledger has one writer."""
     from starlette.applications import Starlette
-    from starlette.requests import Request
+    from starlette.requests import ClientDisconnect, Request
     from starlette.responses import JSONResponse, Response
     from starlette.routing import Route
+
+    intake = Intake(gateway)
+
+    @asynccontextmanager
+    async def running(_: Starlette) -> AsyncIterator[None]:
+        yield
+        intake.close()
 
     def told(status: Status) -> Response:
         return Response(msgspec.msgpack.encode(status), media_type="application/msgpack")
 
+    def later(_: Request, problem: Exception) -> Response:
+        return told(Status("later", because=str(problem)))
+
     async def announce(request: Request) -> Response:
         data = await _body(request.stream(), PARCEL_BYTES)
-        return Response(status_code=413) if data is None else told(gateway.announce(data))
+        return Response(status_code=413) if data is None else told(await intake.asked(gateway.announce, data))
 
     async def put(request: Request) -> Response:
-        data, at = await _body(request.stream(), CHUNK_BYTES), request.query_params.get("at", "")
-        if data is None or not re.fullmatch("[0-9]{1,11}", at):
-            return Response(status_code=413 if data is None else 400)
-        return told(gateway.put(request.path_params["digest"], int(at), data))
+        at, digest = request.query_params.get("at", ""), request.path_params["digest"]
+        if not re.fullmatch("[0-9]{1,11}", at):
+            return Response(status_code=400)
+        try:
+            return told(await intake.put(digest, int(at), request.stream()))
+        except ClientDisconnect:
+            return Response(status_code=400)
 
     async def model(_: Request) -> Response:
-        data = gateway.model()
+        data = await intake.asked(gateway.model)
         return Response(status_code=404) if data is None else Response(data)
 
     async def tally(_: Request) -> Response:
-        return JSONResponse({"waiting": gateway.waiting(), **gateway.tally()})
+        counted = await intake.asked(gateway.tally)
+        return JSONResponse({"waiting": await intake.asked(gateway.waiting), **counted})
 
     return Starlette(
         routes=[
@@ -68,7 +182,9 @@ def app(gateway: Gateway) -> Starlette:
             Route(f"{ROOT}/parcels/{{digest}}", put, methods=["PUT"]),
             Route(f"{ROOT}/model", model),
             Route(f"{ROOT}/tally", tally),
-        ]
+        ],
+        exception_handlers={AkazubaError: later},
+        lifespan=running,
     )
 
 

@@ -20,6 +20,7 @@ import msgspec
 
 from akazuba.errors import AkazubaError, UntrustedError
 from akazuba.federation.accounts import Accounts, noise_multiplier
+from akazuba.federation.clipping import AdaptiveClip
 from akazuba.federation.coordinator import FILE as COORDINATOR_FILE, Coordinator
 from akazuba.federation.exchange import Sums, replied
 from akazuba.federation.folding import Rules
@@ -115,7 +116,8 @@ client = ClientApp()
 @server.main()
 def _main(grid: Grid, context: Context) -> None:
     """Run config: home (folder), features, classes, hidden, buffer, robust (a centre or ""), epsilon, delta
-    and participations (of each clinic; epsilon 0: no noise), versions (0: for ever), seconds (0: for ever).
+    and participations (of each clinic; epsilon 0: no noise), versions (0: for ever), seconds (0: for ever),
+    clip_norm (that stays; 0: it finds its own size).
     """
     config = context.run_config
     home = Path(str(config["home"]))
@@ -143,11 +145,13 @@ def _main(grid: Grid, context: Context) -> None:
 
 def _rules(config: Mapping[str, object]) -> tuple[Rules, Accounts | None]:
     buffer, robust = int(str(config["buffer"])), config["robust"] or None
+    held = float(str(config.get("clip_norm", 0.0)))
+    clip = AdaptiveClip(held, rate=0.0) if held else AdaptiveClip()
     if (epsilon := float(str(config["epsilon"]))) == 0:
-        return Rules(buffer=buffer, robust=robust), None  # type: ignore[arg-type]
+        return Rules(buffer=buffer, clip=clip, robust=robust), None  # type: ignore[arg-type]
     budget = Budget(epsilon, float(str(config["delta"])))
     multiplier = noise_multiplier(epsilon, budget.delta, int(str(config["participations"])))
-    rules = Rules(buffer=buffer, noise_multiplier=multiplier, robust=robust, adaptive=False)  # type: ignore[arg-type]
+    rules = Rules(buffer, clip=clip, noise_multiplier=multiplier, robust=robust, adaptive=False)  # type: ignore[arg-type]
     return rules, Accounts(budget)
 
 

@@ -3,21 +3,24 @@ coordinator in O(model) memory.
 
 `gateway.sqlite3` (WAL, synchronous=FULL) is its ledger: an update is in it before it is answered for, and its
 bytes stay until the coordinator has counted it. The answer to a repeated update is the first one, word for
-word.
+word. What is dear of an update (`examined`) may be done in several threads at once, and updates that were
+examined go into the ledger together (`settled`): one wait for the disk for all of them.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from sqlite3 import Connection
 
 from akazuba.durable import open_durable, writing
 from akazuba.errors import InputError, UntrustedError
 from akazuba.federation.halflife import Look
 from akazuba.federation.outbox import Outcome
+from akazuba.federation.parcels import Parcels
 from akazuba.federation.sending import Answer, Parcel, Status
 from akazuba.federation.sums import Arrived, Sum, Terms
 from akazuba.federation.updates import (
@@ -33,26 +36,21 @@ from akazuba.federation.updates import (
     released,
 )
 from akazuba.federation.weights import Weights
-from akazuba.privacy.keys.enrolment import only
+from akazuba.privacy.keys.enrolment import Enrolment, only
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
 from akazuba.privacy.keys.signed import read, sign, unwrap, verified
 
 FILE = "gateway.sqlite3"
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS parcel (
-    sha256 TEXT PRIMARY KEY, terminal TEXT NOT NULL, size INTEGER NOT NULL, at INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS chunk (
-    sha256 TEXT NOT NULL REFERENCES parcel ON DELETE CASCADE, start INTEGER NOT NULL, bytes BLOB NOT NULL,
-    PRIMARY KEY (sha256, start)
-);
+DROP TABLE IF EXISTS chunk; DROP TABLE IF EXISTS parcel;
 CREATE TABLE IF NOT EXISTS taken (
     place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, terminal TEXT NOT NULL, key TEXT NOT NULL,
     serial INTEGER NOT NULL, made INTEGER NOT NULL, at INTEGER NOT NULL, answer BLOB NOT NULL, bytes BLOB,
     counted INTEGER, UNIQUE (key, serial)
 );
 CREATE INDEX IF NOT EXISTS waiting ON taken (place) WHERE bytes IS NOT NULL;
+CREATE INDEX IF NOT EXISTS lately ON taken (terminal, at);
 CREATE TABLE IF NOT EXISTS refused (id TEXT PRIMARY KEY, answer BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tally (word TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS release (version INTEGER PRIMARY KEY, bytes BLOB NOT NULL);
@@ -60,10 +58,14 @@ CREATE TABLE IF NOT EXISTS release (version INTEGER PRIMARY KEY, bytes BLOB NOT 
 
 _TALLY = "INSERT INTO tally VALUES (?, 1) ON CONFLICT (word) DO UPDATE SET number = number + 1"
 
+PAGE_BYTES, LOG_PAGES = 65_536, 256
+"""Of the ledger: updates are long, and each page costs the same. The log is moved into it every 16 MiB."""
+
 DAY_S = 86_400
 UNANSWERED: frozenset[Reason] = frozenset({"unreadable", "member", "signature", "early"})
 """Nobody vouches for it, or it may come again."""
 
+REFUSED_PARCEL = "parcel-refused"
 PARCEL_S = 30 * DAY_S
 """A parcel that nobody went on with for so long is thrown away; its terminal still has the update."""
 
@@ -79,8 +81,21 @@ class Quota:
     bases: int = 50
 
 
+@dataclass(frozen=True)
+class Examined:
+    """An update of which everything is known but what came before it. answer: signed; empty where nobody is
+    answered.
+    """
+
+    data: bytes
+    found: Received | RefusedError
+    answer: bytes
+
+
 class Gateway:
-    """identity: the gateway's own. now: seconds since 1970."""
+    """identity: the gateway's own. now: seconds since 1970. While one of its methods runs, only `piece`,
+    `arrived` and `examined` may be called from another thread.
+    """
 
     def __init__(
         self,
@@ -93,8 +108,11 @@ class Gateway:
         """Raises ArtefactError when the ledger cannot be used."""
         self._identity, self._registry, self._now = identity, registry, now
         self._quota = quota or Quota()
-        self._file = open_durable(path, _SCHEMA, "a gateway's ledger")
+        self._file = open_durable(path, _SCHEMA, "a gateway's ledger", page_bytes=PAGE_BYTES, any_thread=True)
+        self._file.execute(f"PRAGMA wal_autocheckpoint={LOG_PAGES}")
+        self.parcels = Parcels(path.with_name(f"{path.name}.parcels"))
         self._release: ModelRelease | None = None
+        self._newest: bytes | None = None
         self._bases: dict[int, Base] = {}
         self._catch_up()
 
@@ -115,7 +133,7 @@ class Gateway:
         with writing(self._file) as file:
             file.execute("INSERT OR IGNORE INTO release VALUES (?, ?)", (release.version, data))
             file.execute("DELETE FROM release WHERE version < ?", (release.version - 1,))
-        self._adopt(release)
+        self._adopt(release, data)
         return release
 
     def _catch_up(self) -> None:
@@ -123,20 +141,19 @@ class Gateway:
         newest = self._release.version if self._release else -1
         query = "SELECT bytes FROM release WHERE version > ? ORDER BY version"
         for (data,) in self._file.execute(query, (newest,)).fetchall():
-            self._adopt(read(unwrap(data, "model-release").payload, "model-release", ModelRelease))
+            self._adopt(read(unwrap(data, "model-release").payload, "model-release", ModelRelease), data)
 
-    def _adopt(self, release: ModelRelease) -> None:
-        self._bases |= {v: b for v, b in release.earlier.items() if v not in self._bases}
-        self._bases[release.version] = release.base()
-        newest = max(self._bases)
-        self._bases = {v: b for v, b in self._bases.items() if v > newest - self._quota.bases}
+    def _adopt(self, release: ModelRelease, data: bytes) -> None:
+        bases = release.earlier | self._bases | {release.version: release.base()}
+        newest = max(bases)
+        self._bases = {v: b for v, b in bases.items() if v > newest - self._quota.bases}
         if self._release is None or release.version >= self._release.version:
-            self._release = release
+            self._release, self._newest = release, data
 
     def model(self) -> bytes | None:
         """The newest release as it was signed; None before the first."""
-        row = self._file.execute("SELECT bytes FROM release ORDER BY version DESC LIMIT 1").fetchone()
-        return row[0] if row else None
+        self._catch_up()
+        return self._newest
 
     # What terminals ask for.
 
@@ -145,131 +162,143 @@ class Gateway:
         try:
             parcel, terminal = self._parcel(data)
         except UntrustedError as problem:
-            self._count("parcel-refused")
+            self._count(REFUSED_PARCEL)
             return Status("later", because=str(problem))
         if (answer := self._known(parcel.id)) is not None:
+            self.parcels.drop(parcel.sha256)
             return Status("answered", answer=answer)
-        with writing(self._file) as file:
-            file.execute("DELETE FROM parcel WHERE at < ?", (self._now() - PARCEL_S,))
-            begun = file.execute("SELECT size FROM parcel WHERE sha256 = ?", (parcel.sha256,)).fetchone()
-            query = "SELECT count(*) FROM parcel WHERE terminal = ?"
-            (open_,) = file.execute(query, (terminal,)).fetchone()
-            crowded = begun is None and open_ >= self._quota.parcels
-            if begun is None and not crowded:
-                row = (parcel.sha256, terminal, parcel.size, self._now())
-                file.execute("INSERT INTO parcel VALUES (?, ?, ?, ?)", row)
-        if crowded or self._over_quota(terminal):
+        self._catch_up()
+        self.parcels.drop_before(self._now() - PARCEL_S)
+        one = self.parcels.begun(parcel.sha256)
+        crowded = one is None and self.parcels.number(terminal.public.key_id) >= self._quota.parcels
+        if crowded or self._over_quota(terminal.name):
             self._count("quota")
-            return Status("later", because=f"the quota of {terminal} is used up for now")
-        return Status("partial", self._have(parcel.sha256))
+            return Status("later", because=f"the quota of {terminal.name} is used up for now")
+        if one is None:
+            self.parcels.begin(parcel.sha256, parcel.size, terminal.public.key_id, self._now())
+        return Status("partial", one.have if one else 0)
 
-    def put(self, digest: str, offset: int, chunk: bytes) -> Status:
+    def put(self, digest: str, offset: int, piece: bytes) -> Status:
         """Keeps a piece that fits on; another one changes nothing. The last piece brings the answer."""
-        with writing(self._file) as file:
-            row = file.execute("SELECT size FROM parcel WHERE sha256 = ?", (digest,)).fetchone()
-            if row is None:
-                return Status("later", because="announce the parcel first")
-            have = self._have(digest)
-            if chunk and offset == have and have + len(chunk) <= row[0]:
-                file.execute("INSERT INTO chunk VALUES (?, ?, ?)", (digest, offset, chunk))
-                file.execute("UPDATE parcel SET at = ? WHERE sha256 = ?", (self._now(), digest))
-                have += len(chunk)
-        if have < row[0]:
-            return Status("partial", have)
-        rows = self._file.execute("SELECT bytes FROM chunk WHERE sha256 = ? ORDER BY start", (digest,))
-        data = b"".join(piece for (piece,) in rows)
-        status = self._finished(digest, data)
-        with writing(self._file) as file:
-            file.execute("DELETE FROM parcel WHERE sha256 = ?", (digest,))
-        return status
+        return self.piece(digest, offset, piece) or self.finished([(digest, self.arrived(digest))])[0]
 
-    def _finished(self, digest: str, data: bytes) -> Status:
-        if sha256(data).hexdigest() != digest:
-            self._count("parcel-refused")
-            return Status("later", because="other bytes came than were announced: send them again")
-        answer = self.take(data)
-        return Status("answered", answer=answer) if answer else Status("later", because="it is not taken now")
+    def piece(self, digest: str, offset: int, piece: bytes) -> Status | None:
+        """None when the parcel is all here. Raises ArtefactError when there is no room."""
+        one = self.parcels.begun(digest)
+        if one is None:
+            return Status("later", because="announce the parcel first")
+        self.parcels.append(one, offset, piece, self._now())
+        return Status("partial", one.have) if one.have < one.size else None
+
+    def arrived(self, digest: str) -> Examined | None:
+        """A parcel that is all here, examined; None for other bytes than were announced."""
+        one = self.parcels.begun(digest)
+        data = self.parcels.read(one) if one else b""
+        found = self.examined(data)  # what a member signed was not spoilt on its way
+        return found if found.answer or sha256(data).hexdigest() == digest else None
+
+    def finished(self, arrived: Sequence[tuple[str, Examined | None]]) -> list[Status]:
+        """What their terminals are told, in the order of the parcels, which are gone."""
+        whole = [one for _, one in arrived if one is not None]
+        answers = iter(self.settled(whole, [REFUSED_PARCEL] * (len(arrived) - len(whole))))
+        told = []
+        for digest, one in arrived:
+            self.parcels.drop(digest)
+            if one is None:
+                because = "other bytes came than were announced: send them again"
+                told.append(Status("later", because=because))
+            elif answer := next(answers):
+                told.append(Status("answered", answer=answer))
+            else:
+                told.append(Status("later", because="it is not taken now"))
+        return told
 
     def take(self, data: bytes) -> bytes | None:
         """The signed answer to an update, however it came; the same one each time. None when nobody of the
         programme signed it, or when its base is not known here yet.
         """
-        try:
-            one = received(data, self._registry, self._expected(), self._now())
-        except RefusedError as problem:
-            self._count(problem.reason)
-            return self._refuse(data, problem)
-        if (answer := self._known(one.id)) is not None:
-            self._count("duplicate")
-            return answer
-        return self._keep(one, data)
+        self._catch_up()
+        return self.settled([self.examined(data)])[0]
 
-    def _keep(self, one: Received, data: bytes) -> bytes:
+    def examined(self, data: bytes) -> Examined:
+        """By the releases that are known here. Signatures are checked and made in it, and no file is
+        touched.
+        """
+        dimension = len(self._release.numbers) // 4 if self._release else 0
+        expected = Expected(self._registry.programme, dimension, self._bases)
+        try:
+            one = received(data, self._registry, expected, self._now())
+        except RefusedError as problem:
+            return Examined(data, problem, self._refusal(data, problem))
         note = "the terminal's clock is wrong: it counts as old as it can be" if one.clock_off else ""
-        answer = self._answer(one.id, "accepted", note)
-        row = (one.id, one.terminal, one.key_id, one.update.serial, one.made_s, self._now(), answer, data)
+        return Examined(data, one, self._answer(one.id, "accepted", note))
+
+    def settled(self, examined: Sequence[Examined], words: Sequence[str] = ()) -> list[bytes | None]:
+        """Their signed answers in order, all of them on the disk: one transaction. words: to be counted with
+        them. Raises ArtefactError when there is no room; then none of them was taken.
+        """
         with writing(self._file) as file:
-            known = file.execute(
-                "SELECT answer FROM taken WHERE id = ?", (one.id,)
-            ).fetchone()  # another process may have been faster
-            if known is not None:
-                return bytes(known[0])
-            query = "SELECT 1 FROM taken WHERE key = ? AND serial = ?"
-            twice = file.execute(query, (one.key_id, one.update.serial)).fetchone()
-            if twice is None:
-                file.execute(
-                    "INSERT INTO taken (id, terminal, key, serial, made, at, answer, bytes)"
-                    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                    row,
-                )
-                file.execute(_TALLY, ("clock-off" if one.clock_off else "accepted",))
-        if twice is not None:
-            item = f"update {one.update.serial} of {one.terminal}"
+            for word in words:
+                file.execute(_TALLY, (word,))
+            return [
+                self._refused(file, one.data, one.found, one.answer)
+                if isinstance(one.found, RefusedError)
+                else self._kept(file, one.data, one.found, one.answer)
+                for one in examined
+            ]
+
+    def _kept(self, file: Connection, data: bytes, one: Received, answer: bytes) -> bytes | None:
+        if (known := self._known(one.id)) is not None:
+            file.execute(_TALLY, ("duplicate",))
+            return known
+        key, serial = one.key_id, one.update.serial
+        if file.execute("SELECT 1 FROM taken WHERE key = ? AND serial = ?", (key, serial)).fetchone():
+            item = f"update {serial} of {one.terminal}"
             problem = RefusedError("replayed", item, "a serial that did not come before", "another under it")
-            self._count("replayed")
-            return self._refuse(data, problem) or answer
+            return self._refused(file, data, problem, self._refusal(data, problem))
+        file.execute(
+            "INSERT INTO taken (id, terminal, key, serial, made, at, answer, bytes)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (one.id, one.terminal, key, serial, one.made_s, self._now(), answer, data),
+        )
+        file.execute(_TALLY, ("clock-off" if one.clock_off else "accepted",))
         return answer
 
-    def _refuse(self, data: bytes, problem: RefusedError) -> bytes | None:
-        """A refusal that its terminal may act on: only what a member signed is answered for."""
-        if problem.reason in UNANSWERED:
+    def _refused(self, file: Connection, data: bytes, problem: RefusedError, answer: bytes) -> bytes | None:
+        file.execute(_TALLY, (problem.reason,))
+        if not answer:
             return None
         update_id = id_of(data)
-        answer = self._answer(update_id, "refused", f"{problem.reason}: {problem}")
-        with writing(self._file) as file:
-            file.execute("INSERT OR IGNORE INTO refused VALUES (?, ?)", (update_id, answer))
+        file.execute("INSERT OR IGNORE INTO refused VALUES (?, ?)", (update_id, answer))
         return self._known(update_id)
+
+    def _refusal(self, data: bytes, problem: RefusedError) -> bytes:
+        """One that its terminal may act on: only what a member signed is answered for."""
+        if problem.reason in UNANSWERED:
+            return b""
+        return self._answer(id_of(data), "refused", f"{problem.reason}: {problem}")
 
     def _known(self, update_id: str) -> bytes | None:
         query = "SELECT answer FROM taken WHERE id = ? UNION ALL SELECT answer FROM refused WHERE id = ?"
         row = self._file.execute(query, (update_id, update_id)).fetchone()
         return row[0] if row else None
 
-    def _parcel(self, data: bytes) -> tuple[Parcel, str]:
+    def _parcel(self, data: bytes) -> tuple[Parcel, Enrolment]:
         now = self._now()
         terminal = self._registry.member(unwrap(data, "parcel").signer, ["terminal"], now)
         parcel, _ = verified(data, "parcel", Parcel, only(terminal.public))
         if parcel.programme != self._registry.programme:
             raise UntrustedError("parcel", f"one to {self._registry.programme}", parcel.programme)
-        return parcel, terminal.name
+        return parcel, terminal
 
     def _over_quota(self, terminal: str) -> bool:
         query = "SELECT count(*) FROM taken WHERE terminal = ? AND at > ?"
         (number,) = self._file.execute(query, (terminal, self._now() - DAY_S)).fetchone()
         return bool(number >= self._quota.a_day)
 
-    def _have(self, digest: str) -> int:
-        query = "SELECT coalesce(sum(length(bytes)), 0) FROM chunk WHERE sha256 = ?"
-        return int(self._file.execute(query, (digest,)).fetchone()[0])
-
     def _answer(self, update_id: str, outcome: Outcome, because: str) -> bytes:
         answer = Answer(self._registry.programme, update_id, outcome, because, self._now())
         return sign(self._identity, "update-answer", answer)
-
-    def _expected(self) -> Expected:
-        self._catch_up()
-        dimension = len(self._release.numbers) // 4 if self._release else 0
-        return Expected(self._registry.programme, dimension, self._bases)
 
     def _count(self, word: Reason | str) -> None:
         with writing(self._file) as file:

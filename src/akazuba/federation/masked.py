@@ -1,26 +1,254 @@
 """The masked mode: the server sees a noised sum of at least `least` clinics and no single update.
 
-A round of `privacy.aggregation` is one buffer. Since nobody but the clinic sees its update, the clinic
-weights it itself by the release's terms, before it is clipped, rounded, noised and masked there; and since
-nobody sees it, **nobody sees that it is poison**: what a liar can do is bounded by the clip and by being in
-a round once.
+A round of `privacy.aggregation` is one buffer, of terminals that all train from one release. Since nobody
+but the clinic sees its update, the clinic weights it itself by the release's terms, before it is clipped,
+rounded, noised and masked there; and since nobody sees it, **nobody sees that it is poison**: what a liar can
+do is bounded by the clip and by being in a round once.
+
+A round travels as files in a folder (a stick, a share), each of them signed:
+
+    coordinator   begun: a round on its newest release           mask stewards   their keys for it
+    coordinator   the plan                                       terminals       one upload each
+    mask stewards which boxes do not open                        coordinator     who is in the sum
+    mask stewards their shares of the sum of seeds               coordinator     the sum, and a version of it
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
+import msgspec
 import numpy as np
 
-from akazuba.errors import InputError
-from akazuba.federation.folding import Folding, Version
-from akazuba.federation.updates import ModelRelease, Numbers
+from akazuba.errors import InputError, UntrustedError
+from akazuba.federation.coordinator import Coordinator
+from akazuba.federation.folding import Version
+from akazuba.federation.stick import FOLDER, found, put
+from akazuba.federation.updates import ModelRelease, Numbers, released
 from akazuba.federation.weights import Weights
 from akazuba.privacy.aggregation.bfv import Bfv
-from akazuba.privacy.aggregation.clinic import Checked, contribute_once
-from akazuba.privacy.aggregation.server import Total
+from akazuba.privacy.aggregation.clinic import Checked, Terms, checked_plan, contribute_once
+from akazuba.privacy.aggregation.encode import scale_for
+from akazuba.privacy.aggregation.messages import Accepted, Id16, Plan, Upload, digest
+from akazuba.privacy.aggregation.server import Round, Total
+from akazuba.privacy.aggregation.stewards import MaskSteward
+from akazuba.privacy.keys.enrolment import Time, only
 from akazuba.privacy.keys.identity import Identity
+from akazuba.privacy.keys.registry import Registry
+from akazuba.privacy.keys.signed import read, sign, unwrap, verified
 from akazuba.privacy.ledger import Ledger, Release
+
+RELEASE, BEGUN, PLAN, ACCEPTED = "release.masked", "begun.masked", "plan.masked", "accepted.masked"
+KEY, UPLOAD, FAULTY, SHARE = ".masked-key", ".masked-upload", ".masked-faulty", ".masked-share"
+
+
+class Begun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Signed by the coordinator, kind "masked-begun"."""
+
+    round_id: Id16
+    ends: Time
+
+
+class Faulty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Signed by a mask steward, kind "masked-faulty". clinics: key ids whose box does not open, and why."""
+
+    round_id: Id16
+    clinics: dict[str, str]
+
+
+def begin(folder: Path, identity: Identity, release: bytes, round_id: bytes, ends: int) -> None:
+    """At the coordinator. release: its newest. Raises InputError for a programme that adds noise or takes
+    centres itself, and when there is a round in the folder.
+    """
+    newest = read(unwrap(release, "model-release").payload, "model-release", ModelRelease)
+    if newest.grid or newest.robust:
+        raise InputError("masked round", "a programme without central noise and robust centres", "one with")
+    if (folder / FOLDER / BEGUN).exists():
+        raise InputError(str(folder), "a folder without a masked round", "one is in it")
+    put(folder / FOLDER / RELEASE, release)
+    put(folder / FOLDER / BEGUN, sign(identity, "masked-begun", Begun(round_id, ends)))
+
+
+def announce(folder: Path, steward: MaskSteward, key_id: str, registry: Registry, now: int) -> None:
+    """At a mask steward: its key for the round that is begun."""
+    begun = _begun(folder, registry, now)
+    put(folder / FOLDER / f"{key_id}{KEY}", steward.announce(begun.round_id, begun.ends))
+
+
+def plan(
+    folder: Path,
+    identity: Identity,
+    registry: Registry,
+    now: int,
+    *,
+    least: int,
+    most: int,
+    threshold: int,
+    noise_multiplier: float,
+) -> Plan:
+    """At the coordinator, when the stewards' keys are there. noise_multiplier: standard deviation of the
+    noise of `least` clinics over the sensitivity. Raises UntrustedError for a plan that would hide nothing.
+    """
+    begun, release = _begun(folder, registry, now), _release(folder, registry, now)
+    dimension = len(release.numbers) // 4
+    coding, sigma = scale_for(begun.round_id, dimension, release.clip_norm, most, noise_multiplier, least)
+    made = Plan(
+        begun.round_id,
+        "mask",
+        purpose(release),
+        dimension,
+        release.clip_norm,
+        coding.scale,
+        sigma,
+        least,
+        most,
+        threshold,
+        tuple(data for _, data in found(folder, KEY)),
+        None,
+        begun.ends,
+    )
+    signed = sign(identity, "plan", made)
+    checked_plan(signed, registry, now)
+    put(folder / FOLDER / PLAN, signed)
+    return made
+
+
+def purpose(release: ModelRelease) -> str:
+    """What a round on this release, and no other, is for."""
+    return f"model of {release.programme}, version {release.version}, {release.base().sha256.hex()[:32]}"
+
+
+def planned(
+    folder: Path, registry: Registry, now: int, terms: Terms | None = None, *, ended: bool = False
+) -> tuple[Checked, ModelRelease]:
+    """The plan and the one release that all who take part train from. Raises UntrustedError for another
+    release, and as `checked_plan` does.
+    """
+    checked = checked_plan(_file(folder, PLAN), registry, now, terms, ended=ended)
+    release = _release(folder, registry, now)
+    if purpose(release) != checked.plan.purpose:
+        raise UntrustedError("masked round", checked.plan.purpose, purpose(release))
+    return checked, release
+
+
+def give(
+    folder: Path,
+    ledger: Ledger,
+    identity: Identity,
+    checked: Checked,
+    release: ModelRelease,
+    change: Numbers,
+    examples: int,
+    random: Callable[[int], bytes],
+) -> Release:
+    """At a terminal: its change from the round's release, as `contribution` hides it. It is of now, and of
+    the newest version; the plan and release are `planned`'s.
+    """
+    made = contribution(
+        ledger, identity, checked, release, change, examples=examples, behind=0, age_s=0.0, random=random
+    )
+    put(folder / FOLDER / f"{identity.public.key_id}{UPLOAD}", made.document)
+    return made
+
+
+def look(folder: Path, steward: MaskSteward, identity: Identity, registry: Registry, now: int) -> int:
+    """At a mask steward, before the round is closed: how many uploads do not open here. They are left out."""
+    checked, _ = planned(folder, registry, now)
+    bad = steward.faulty(_file(folder, PLAN), _boxes(folder, checked, identity.public.key_id))
+    said = sign(identity, "masked-faulty", Faulty(checked.plan.round_id, bad))
+    put(folder / FOLDER / f"{identity.public.key_id}{FAULTY}", said)
+    return len(bad)
+
+
+def server(folder: Path, home: Path, identity: Identity, registry: Registry, now: Callable[[], int]) -> Round:
+    """At the coordinator: what it holds of the round. home: of its box."""
+    checked, _ = planned(folder, registry, now(), ended=True)
+    path = home / "masked" / f"{checked.plan.round_id.hex()}.sqlite3"
+    return Round(path, _file(folder, PLAN), identity, registry, now)
+
+
+def close(folder: Path, held: Round, registry: Registry, now: int) -> tuple[int, list[str]]:
+    """At the coordinator: takes the uploads in and names who is in the sum: how many, and why others are
+    not. Raises UntrustedError for fewer than the plan's least; more may still come then.
+    """
+    checked, _ = planned(folder, registry, now)
+    refused = []
+    for _, data in [] if held.closed else found(folder, UPLOAD):
+        try:
+            held.take(data)
+        except UntrustedError as problem:
+            refused.append(str(problem))
+    for _, data in [] if held.closed else found(folder, FAULTY):
+        steward = registry.member(unwrap(data, "masked-faulty").signer, ["mask-steward"], now)
+        told, key_id = verified(data, "masked-faulty", Faulty, only(steward.public))
+        if told.round_id != checked.plan.round_id or key_id not in checked.stewards:
+            raise UntrustedError("faulty uploads", "what a steward of this round says", steward.name)
+        for clinic, why in told.clinics.items():
+            held.drop(clinic, why)
+            refused.append(why)
+    accepted = held.accept()
+    put(folder / FOLDER / ACCEPTED, accepted)
+    return len(read(unwrap(accepted, "accepted").payload, "accepted", Accepted).contributions), refused
+
+
+def share(folder: Path, steward: MaskSteward, key_id: str, registry: Registry, now: int) -> None:
+    """At a mask steward: its share of the sum over exactly the named ones. Raises UntrustedError."""
+    checked, _ = planned(folder, registry, now, ended=True)
+    accepted = _file(folder, ACCEPTED)
+    named = read(unwrap(accepted, "accepted").payload, "accepted", Accepted).contributions
+    given = [pair for pair in _boxes(folder, checked, key_id) if digest(pair[0]) in named]
+    put(folder / FOLDER / f"{key_id}{SHARE}", steward.release(_file(folder, PLAN), accepted, given))
+
+
+def opened(
+    folder: Path, held: Round, coordinator: Coordinator, registry: Registry, now: int
+) -> tuple[Total, Version]:
+    """At the coordinator: the sum, and the version that it becomes.
+
+    Raises UntrustedError for too few shares, InputError when the model has moved on since the round began.
+    """
+    checked, release = planned(folder, registry, now, ended=True)
+    name = f"round {checked.plan.round_id.hex()}"
+    newest = read(unwrap(coordinator.release(), "model-release").payload, "model-release", ModelRelease)
+    if coordinator.version_of(name) is None and newest.base() != release.base():
+        raise InputError(name, f"one on version {newest.version}, the newest", f"version {release.version}")
+    total = held.opened([data for _, data in found(folder, SHARE)])
+    return total, coordinator.adopt(total.update.astype(np.float32), total.clinics, name)
+
+
+def _file(folder: Path, name: str) -> bytes:
+    for path, data in found(folder, name):
+        if path.name == name:
+            return data
+    raise InputError(str(folder / FOLDER / name), "a file of a masked round", "none")
+
+
+def _begun(folder: Path, registry: Registry, now: int) -> Begun:
+    data = _file(folder, BEGUN)
+    coordinator = registry.member(unwrap(data, "masked-begun").signer, ["coordinator"], now)
+    return verified(data, "masked-begun", Begun, only(coordinator.public))[0]
+
+
+def _release(folder: Path, registry: Registry, now: int) -> ModelRelease:
+    return released(_file(folder, RELEASE), registry, now)
+
+
+def _boxes(folder: Path, checked: Checked, key_id: str) -> list[tuple[bytes, bytes]]:
+    """Each upload's contribution and this steward's box, in the order of the contributions' digests. What is
+    no upload to this plan is left to the coordinator to refuse.
+    """
+    if key_id not in checked.stewards:
+        raise UntrustedError("plan", "one with this steward", "one without it")
+    pairs = []
+    for path, data in found(folder, UPLOAD):
+        with suppress(UntrustedError):
+            upload = read(data, path.name, Upload)
+            unwrap(upload.contribution, "contribution")
+            if len(upload.boxes) == len(checked.stewards):
+                pairs.append((upload.contribution, upload.boxes[checked.stewards.index(key_id)]))
+    return sorted(pairs, key=lambda pair: digest(pair[0]))
 
 
 def contribution(
@@ -43,15 +271,8 @@ def contribution(
     InputError for a change of another size, BudgetError when the clinic's budget does not reach.
     """
     if change.shape != (checked.plan.dimension,) or len(release.numbers) != 4 * checked.plan.dimension:
-        found = f"{change.shape} and a model of {len(release.numbers) // 4}"
-        raise InputError("update", f"{checked.plan.dimension} numbers, as the plan says", found)
+        sizes = f"{change.shape} and a model of {len(release.numbers) // 4}"
+        raise InputError("update", f"{checked.plan.dimension} numbers, as the plan says", sizes)
     weights = Weights(release.cap, release.alpha, release.half_life_s, release.floor)
     weighted = change * np.float32(weights.weight(examples, behind, age_s))
     return contribute_once(ledger, identity, checked, weighted, random, bfv)
-
-
-def folded(folding: Folding, total: Total, round_id: bytes, now_s: float) -> Version:
-    """The version that a round's opened sum becomes. Its noise and its cost are the round's own; the folding
-    adds none. Sizes are not known, so the mean is over clinics.
-    """
-    return folding.adopt(total.update.astype(np.float32), total.clinics, f"round {round_id.hex()}", now_s)

@@ -54,7 +54,7 @@ class Network:
 
     def loss(self, model: Numbers, inputs: Numbers, labels: Labels) -> float:
         """Mean cross-entropy, in nats."""
-        chances = _softmax(self.scores(model, inputs))
+        chances = softmax(self.scores(model, inputs))
         return float(-np.log(np.maximum(chances[np.arange(len(labels)), labels], 1e-12)).mean())
 
     def trained(
@@ -62,11 +62,13 @@ class Network:
     ) -> Numbers:
         """(dimension,) after so many steps of gradient descent on all cases. decay: of the weights (L2)."""
         model = model.astype(np.float32, copy=True)
+        targets = np.eye(self.classes, dtype=np.float32)[labels]
         for _ in range(steps):
-            model -= np.float32(rate) * (self._gradient(model, inputs, labels) + np.float32(decay) * model)
+            model -= np.float32(rate) * (self.gradient(model, inputs, targets) + np.float32(decay) * model)
         return model
 
-    def _parts(self, model: Numbers) -> list[Numbers]:
+    def parts(self, model: Numbers) -> list[Numbers]:
+        """Views of the vector: weights (from, to) and biases (to,) of each layer in turn."""
         shapes = (
             [(self.features, self.hidden), (self.hidden,), (self.hidden, self.classes), (self.classes,)]
             if self.hidden
@@ -81,22 +83,22 @@ class Network:
 
     def _forward(self, model: Numbers, inputs: Numbers) -> tuple[Numbers, Numbers]:
         """Logits, and the hidden layer's output (the inputs without one)."""
-        parts = self._parts(model)
+        parts = self.parts(model)
         inner = np.maximum(inputs @ parts[0] + parts[1], 0) if self.hidden else inputs
         return inner @ parts[-2] + parts[-1], inner
 
-    def _gradient(self, model: Numbers, inputs: Numbers, labels: Labels) -> Numbers:
+    def gradient(self, model: Numbers, inputs: Numbers, targets: Numbers) -> Numbers:
+        """(dimension,) of the mean cross-entropy. targets: (cases, classes) probabilities."""
         logits, inner = self._forward(model, inputs)
-        error = _softmax(logits)
-        error[np.arange(len(labels)), labels] -= 1
-        error /= np.float32(len(labels))
+        error = (softmax(logits) - targets) / np.float32(len(targets))
         last = [(inner.T @ error).ravel(), error.sum(0)]
         if not self.hidden:
             return np.concatenate(last)
-        back = (error @ self._parts(model)[2].T) * (inner > 0)
+        back = (error @ self.parts(model)[2].T) * (inner > 0)
         return np.concatenate([(inputs.T @ back).ravel(), back.sum(0), *last])
 
 
-def _softmax(logits: Numbers) -> Numbers:
+def softmax(logits: Numbers) -> Numbers:
+    """(cases, classes) probabilities."""
     raised = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from time import monotonic
 from typing import Annotated, Literal, Protocol
 
 import msgspec
@@ -23,7 +24,9 @@ from akazuba.privacy.keys.registry import Registry
 from akazuba.privacy.keys.signed import MAX_BYTES, sign, unwrap, verified
 
 CHUNK_BYTES = 64 * 1024
-"""So much is lost at most when a line breaks."""
+CHUNK_BYTES_MOST = 1024 * 1024
+QUICK_S = 1.0
+"""A first piece is short; one that was through so soon is followed by long ones."""
 
 STALLS = 5
 """So often in a row a gateway may ask for the same bytes again."""
@@ -132,10 +135,11 @@ class Sender:
         self.departing(data)
         parcel = Parcel(self.registry.programme, one.id, digest, len(data), self.now())
         status = link.announce(sign(self.identity, "parcel", parcel))
-        stalls = 0
+        stalls, size = 0, CHUNK_BYTES
         while status.state == "partial":
-            have = status.have
-            status = link.put(digest, have, data[have : have + CHUNK_BYTES])
+            have, began = status.have, monotonic()
+            status = link.put(digest, have, data[have : have + size])
+            size = CHUNK_BYTES_MOST if monotonic() - began < QUICK_S else CHUNK_BYTES
             stalls = stalls + 1 if status.state == "partial" and status.have <= have else 0
             if stalls > STALLS:
                 raise LinkError("gateway", "one that keeps what it is sent", f"{have} bytes asked for again")

@@ -25,43 +25,15 @@ from akazuba.federation.folding import Folding, Rules
 from akazuba.federation.halflife import HalfLife, Look
 from akazuba.federation.optimisers import Optimiser
 from akazuba.federation.robust import Centre
+from akazuba.federation.skies import DAY_S, HOUR_S, Hours, Sky, Weather
 from akazuba.federation.sums import Arrived
 from akazuba.federation.updates import Numbers
 from akazuba.federation.weights import Weights
 from akazuba.federation.worlds import Cases, World
 from akazuba.privacy.accounting import Budget
 
-HOUR_S, DAY_S = 3600.0, 86_400.0
 Method = Literal["ours", "fedavg", "fedavg-dropped", "fedasync", "fedbuff"]
 METHODS: tuple[Method, ...] = get_args(Method)
-
-
-@dataclass(frozen=True)
-class Weather:
-    """What is assumed of terminals (our assumptions; no programme was measured).
-
-    days: how long. sunrise_h, sunset_h: a terminal can train and send between them, local time; clinics'
-    clocks lie up to zones_h apart. outage: chance of a whole day without power, drawn for each clinic from 0
-    to this. training_h: median of a training's time, log-normal with `spread`, and each clinic's speed once
-    more so. pause_h: mean time between two. stuck: chance that an upload gets stuck; stuck_h: for how long
-    on average.
-    """
-
-    days: float = 30.0
-    sunrise_h: float = 8.0
-    sunset_h: float = 17.0
-    zones_h: float = 2.0
-    outage: float = 0.5
-    training_h: float = 0.75
-    spread: float = 0.7
-    pause_h: float = 6.0
-    stuck: float = 0.2
-    stuck_h: float = 60.0
-
-    def __post_init__(self) -> None:
-        sound = 0 <= self.sunrise_h < self.sunset_h <= 24 and 0 <= self.outage <= 0.95
-        if not (sound and 0 < self.days <= 3660 and 0 <= self.stuck <= 1 and self.training_h > 0):
-            raise InputError("weather", "hours of a day in order and chances from 0 to 1", str(self))
 
 
 @dataclass(frozen=True)
@@ -205,51 +177,22 @@ LOOK_BACK_S = 7 * DAY_S
 """A terminal takes another model to look back with after that."""
 
 
-class Sky:
-    """When each clinic is on, and how long its work takes: the same for every method from the same seed."""
-
-    def __init__(self, weather: Weather, clinics: int, seed: int) -> None:
-        self.weather, self._seed = weather, seed
-        random = np.random.default_rng([seed, 10])
-        self._zone_s = random.uniform(0, weather.zones_h * HOUR_S, clinics)
-        self._speed = random.lognormal(0, weather.spread, clinics)
-        chance = random.uniform(0, weather.outage, clinics)
-        self._dark = random.random((clinics, math.ceil(weather.days) + 400)) < chance[:, None]
-
-    def next_on(self, clinic: int, at_s: float) -> float:
-        """The first time from then on at which a clinic has power and light."""
-        local = at_s + self._zone_s[clinic]
-        for _ in range(400):
-            day, second = divmod(local, DAY_S)
-            dark = self._dark[clinic, min(int(day), self._dark.shape[1] - 1)]
-            if not dark and second < self.weather.sunset_h * HOUR_S:
-                return float(max(local, day * DAY_S + self.weather.sunrise_h * HOUR_S) - self._zone_s[clinic])
-            local = (day + 1) * DAY_S + self.weather.sunrise_h * HOUR_S
-        return math.inf
-
-    def is_on(self, clinic: int, at_s: float) -> bool:
-        return self.next_on(clinic, at_s) <= at_s
-
-    def work(self, clinic: int, turn: int, start_s: float) -> tuple[float, float]:
-        """When the turn-th update arrives, and when the next training may start, s."""
-        weather, random = self.weather, np.random.default_rng([self._seed, 11, clinic, turn])
-        took, pause = random.lognormal(0, weather.spread), random.exponential(weather.pause_h)
-        is_stuck, stuck_h = random.random() < weather.stuck, random.exponential(weather.stuck_h)
-        ended = self.next_on(clinic, start_s + weather.training_h * HOUR_S * self._speed[clinic] * took)
-        arrives = self.next_on(clinic, ended + stuck_h * HOUR_S) if is_stuck else ended
-        return arrives, self.next_on(clinic, ended + pause * HOUR_S)
-
-
 def simulate(
-    world: World, plan: Plan, method: Method, seed: int, progress: Callable[[float], None] = lambda _: None
+    world: World,
+    plan: Plan,
+    method: Method,
+    seed: int,
+    progress: Callable[[float], None] = lambda _: None,
+    traces: Sequence[Hours] = (),
 ) -> Course:
-    """One programme from its first hour to its last. progress: told the share that is done.
+    """One programme from its first hour to its last. progress: told the share that is done. traces: of boxes,
+    dealt out to the clinics in turn, instead of the weather's daylight and outages.
 
     Raises InputError for fewer clinics than a buffer or a round takes.
     """
     if plan.buffer > world.clinics:
         raise InputError("buffer", f"at most {world.clinics}, the number of clinics", str(plan.buffer))
-    run = _Run(world, plan, seed, progress)
+    run = _Run(world, plan, seed, progress, traces)
     if method in ("fedavg", "fedavg-dropped"):
         return run.in_rounds(method, 1.0 if method == "fedavg" else 0.8)
     model = world.network.start(seed)
@@ -267,9 +210,16 @@ def simulate(
 
 
 class _Run:
-    def __init__(self, world: World, plan: Plan, seed: int, progress: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        world: World,
+        plan: Plan,
+        seed: int,
+        progress: Callable[[float], None],
+        traces: Sequence[Hours],
+    ) -> None:
         self.world, self.plan, self.progress = world, plan, progress
-        self.sky = Sky(plan.weather, world.clinics, seed)
+        self.sky = Sky(plan.weather, world.clinics, seed, traces)
         self.seed = seed
         self.end_s = plan.weather.days * DAY_S
         lying = np.random.default_rng([seed, 13]).permutation(world.clinics)
@@ -283,7 +233,7 @@ class _Run:
         dark.
         """
         weather = self.plan.weather
-        hours = weather.days * (weather.sunset_h - weather.sunrise_h)
+        hours = weather.days * self.sky.most_h_a_day
         return max(1, math.ceil(hours / (weather.training_h + weather.pause_h)))
 
     def looked(self, clinic: int, turn: int, model: Numbers, at_s: float) -> Look | None:

@@ -4,6 +4,7 @@ outbox.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +14,22 @@ import numpy as np
 
 from akazuba.errors import InputError, why_not_opened
 from akazuba.federation.clipping import clipped
+from akazuba.federation.local import noise_for, noised
 from akazuba.federation.network import Labels, Network
 from akazuba.federation.outbox import LookingBack, Outbox, Waiting
 from akazuba.federation.updates import Coding, ModelRelease, Numbers, Update, coded, signed
+from akazuba.privacy.accounting import DiscreteGaussian
 from akazuba.privacy.keys.identity import Identity
+from akazuba.privacy.ledger import Ledger
+from akazuba.privacy.noise import Random
 
 LEAST_CASES = 20
 """Fewer say too much of each."""
+
+TRAINING_H = 0.05
+"""Of a small board at full clock, what a training may take with loading and packing: what the sun must
+leave. A network of this size takes seconds of it.
+"""
 
 LOOK_BACK_S = 7 * 86_400
 """Another model is kept to look back with after that."""
@@ -37,6 +47,22 @@ class Training:
     rate: float = 0.3
     least: int = LEAST_CASES
     coding: Coding = "int8"
+
+
+@dataclass(frozen=True)
+class LocalNoise:
+    """epsilon: of each update, at the delta of the ledger's budget. ledger: the box's own."""
+
+    epsilon: float
+    ledger: Ledger
+    random: Random = os.urandom
+
+    def charged(self, release: ModelRelease, dimension: int) -> DiscreteGaussian:
+        """What an update costs, once it is paid for. Raises BudgetError when the budget does not reach."""
+        spend = noise_for(self.epsilon, self.ledger.budget().delta, dimension)
+        purpose = f"update of the model of {release.programme}, version {release.version}"
+        self.ledger.charge(spend, "clinic", purpose)
+        return spend
 
 
 @dataclass(frozen=True)
@@ -88,9 +114,48 @@ def train(
     cases: OwnCases,
     training: Training,
     now: Callable[[], int],
+    local: LocalNoise | None = None,
 ) -> Waiting:
-    """Trains from a release and puts the clipped change into the outbox. Raises InputError for too few cases,
-    labels or inputs that the network does not know, or a release of another network.
+    """Trains from a release and puts the clipped change into the outbox. local: noise of the terminal's own;
+    the update then says neither how many cases it is of nor how well the model fits them.
+
+    Raises InputError as `trained` does, BudgetError when the terminal's budget does not reach for the noise.
+    """
+    after = trained(release, network, cases, training)
+    change, _ = clipped(after - release.values(), release.clip_norm)
+    spend = None if local is None else local.charged(release, network.dimension)
+    if local is not None and spend is not None:
+        change = noised(change, release.clip_norm, spend, local.random)
+    numbers, scale = coded(change, training.coding)
+    # With noise a release asks for nothing but the update: each metric says something of the cases.
+    metrics = {} if release.grid or spend else _metrics(outbox, release, network, cases, after, now())
+
+    def made(serial: int) -> bytes:
+        return signed(
+            identity,
+            Update(
+                release.programme,
+                serial,
+                release.version,
+                release.base().sha256,
+                now(),
+                training.least if spend else len(cases.labels),
+                network.dimension,
+                training.coding,
+                scale,
+                numbers,
+                metrics,
+                release.clip_norm,
+                spend,
+            ),
+        )
+
+    return outbox.add(made)
+
+
+def trained(release: ModelRelease, network: Network, cases: OwnCases, training: Training) -> Numbers:
+    """(dimension,) numbers, from those of the release. Raises InputError for too few cases, labels or inputs
+    that the network does not know, or a release of another network.
     """
     if len(cases.labels) < training.least:
         expected = f"{training.least} confirmed and consented cases or more"
@@ -103,33 +168,9 @@ def train(
     ):
         found = f"{cases.inputs.shape[1]} features, labels {cases.labels.min()} to {cases.labels.max()}"
         raise InputError("cases", f"{network.features} features, labels below {network.classes}", found)
-    before = release.values()
-    after = network.trained(before, cases.inputs, cases.labels, steps=training.steps, rate=training.rate)
-    change, _ = clipped(after - before, release.clip_norm)
-    numbers, scale = coded(change, training.coding)
-    # With noise a release asks for nothing but the update: each metric says something of the cases.
-    metrics = {} if release.grid else _metrics(outbox, release, network, cases, after, now())
-
-    def made(serial: int) -> bytes:
-        return signed(
-            identity,
-            Update(
-                release.programme,
-                serial,
-                release.version,
-                release.base().sha256,
-                now(),
-                len(cases.labels),
-                network.dimension,
-                training.coding,
-                scale,
-                numbers,
-                metrics,
-                release.clip_norm,
-            ),
-        )
-
-    return outbox.add(made)
+    return network.trained(
+        release.values(), cases.inputs, cases.labels, steps=training.steps, rate=training.rate
+    )
 
 
 def _metrics(

@@ -1,0 +1,286 @@
+"""`akazuba federate masked`: rounds in which nobody sees a single update, as files in a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from akazuba.cli.shared import errors_shown, show
+
+if TYPE_CHECKING:
+    from akazuba.federation.coordinator import Coordinator
+    from akazuba.federation.network import Network
+    from akazuba.privacy.aggregation.server import Round
+    from akazuba.privacy.aggregation.stewards import MaskSteward
+    from akazuba.privacy.keys.enrolment import Role
+    from akazuba.privacy.keys.identity import Identity
+    from akazuba.privacy.keys.registry import Registry
+
+FOLDER = click.argument("folder", type=click.Path(path_type=Path))
+HOUR_S = 3600
+
+
+@click.group()
+def masked() -> None:
+    """Rounds in which nobody sees a single update. They travel as files in a folder, such as a stick's.
+
+    In order: begin, key (each steward), plan, give (each terminal), look (each steward), close, share (each
+    steward), open. Whoever masks cannot be seen to lie: only the clip bounds it.
+
+    Example: akazuba federate masked begin /media/stick --features 30
+    """
+
+
+FEATURES = click.option("--features", type=click.IntRange(1, 100_000), required=True, help="Of the network.")
+CLASSES = click.option("--classes", type=click.IntRange(2, 1000), default=2, show_default=True)
+HIDDEN = click.option("--hidden", type=click.IntRange(0, 10_000), default=0, show_default=True)
+
+
+@contextmanager
+def _member(role: Role) -> Iterator[tuple[Identity, Registry]]:
+    """Raises UntrustedError for a box of another role."""
+    from akazuba.cli.federate import _keys, _now
+
+    with _keys() as keys:
+        registry, identity = keys.registry(), keys.identity()
+        registry.member(identity.public.key_id, [role], _now())
+        yield identity, registry
+
+
+@contextmanager
+def _coordinator(network: Network) -> Iterator[tuple[Coordinator, Identity, Registry]]:
+    from akazuba.cli.federate import _now
+    from akazuba.federation.accounts import Accounts
+    from akazuba.federation.coordinator import FILE, Coordinator
+    from akazuba.federation.folding import Rules
+    from akazuba.privacy.accounting import Budget
+    from akazuba.settings import from_environ
+
+    with _member("coordinator") as (identity, registry):
+        path, start = from_environ().home / FILE, network.start(0)
+        carried = Accounts(Budget(1.0, 1e-6))  # what was spent is kept; a masked round's cost is the clinics'
+        made = Coordinator(path, Rules(), start, identity, registry, _now, os.urandom, carried)
+        with closing(made):
+            yield made, identity, registry
+
+
+@contextmanager
+def _round(folder: Path, identity: Identity, registry: Registry) -> Iterator[Round]:
+    from akazuba.cli.federate import _now
+    from akazuba.federation import masked as rounds
+    from akazuba.settings import from_environ
+
+    with closing(rounds.server(folder, from_environ().home, identity, registry, _now)) as opened:
+        yield opened
+
+
+@contextmanager
+def _steward(least: int = 5) -> Iterator[tuple[MaskSteward, Identity, Registry]]:
+    from akazuba.cli.federate import _now
+    from akazuba.privacy.aggregation.stewards import MaskSteward
+    from akazuba.settings import from_environ
+
+    with _member("mask-steward") as (identity, registry):
+        path = from_environ().home / "mask-steward.sqlite3"
+        with closing(MaskSteward(path, identity, registry, _now, os.urandom, least)) as made:
+            yield made, identity, registry
+
+
+@masked.command()
+@FOLDER
+@FEATURES
+@CLASSES
+@HIDDEN
+@click.option("--hours", type=click.IntRange(1, 24 * 60), default=7 * 24, show_default=True)
+def begin(folder: Path, features: int, classes: int, hidden: int, hours: int) -> None:
+    """At the coordinator: begin a round on the newest version. All who take part train from it.
+
+    Example: akazuba federate masked begin /media/stick --features 30
+    """
+    from akazuba.cli.federate import _now
+    from akazuba.federation import masked as rounds
+    from akazuba.federation.network import Network
+
+    with errors_shown(), _coordinator(Network(features, classes, hidden)) as (made, identity, _):
+        round_id = os.urandom(16)
+        rounds.begin(folder, identity, made.release(), round_id, _now() + hours * HOUR_S)
+        show(f"round {round_id.hex()} on version {made.folding.version}, for {hours} h")
+
+
+@masked.command()
+@FOLDER
+def key(folder: Path) -> None:
+    """At a mask steward: give a key for the round that is begun.
+
+    Example: akazuba federate masked key /media/stick
+    """
+    from akazuba.cli.federate import _now
+    from akazuba.federation import masked as rounds
+
+    with errors_shown(), _steward() as (steward, identity, registry):
+        rounds.announce(folder, steward, identity.public.key_id, registry, _now())
+        show("key given")
+
+
+@masked.command()
+@FOLDER
+@click.option("--least", type=click.IntRange(2), default=5, show_default=True, help="Clinics in the sum.")
+@click.option("--most", type=click.IntRange(2), default=100, show_default=True)
+@click.option("--threshold", type=click.IntRange(1), default=3, show_default=True, help="Stewards that open.")
+@click.option(
+    "--noise",
+    type=click.FloatRange(0.001, 1000),
+    default=1.0,
+    show_default=True,
+    help="Of `least` clinics, over the sensitivity.",
+)
+def plan(folder: Path, least: int, most: int, threshold: int, noise: float) -> None:
+    """At the coordinator: sign the plan, when the stewards' keys are there.
+
+    Example: akazuba federate masked plan /media/stick --least 5 --threshold 3
+    """
+    from akazuba.cli.federate import _now
+    from akazuba.federation import masked as rounds
+
+    with errors_shown(), _member("coordinator") as (identity, registry):
+        made = rounds.plan(
+            folder, identity, registry, _now(),
+            least=least, most=most, threshold=threshold, noise_multiplier=noise,
+        )  # fmt: skip
+        show(f"{made.purpose}: {least} to {most} clinics, {threshold} of {len(made.mask_keys)} stewards open")
+
+
+@masked.command()
+@FOLDER
+@click.option("--cases", type=click.Path(path_type=Path), required=True, help="As of `federate join`.")
+@FEATURES
+@CLASSES
+@HIDDEN
+@click.option(
+    "--least", type=click.IntRange(2), default=5, show_default=True, help="Clinics in a sum, at least."
+)
+@click.option("--stewards", type=click.IntRange(1), default=5, show_default=True, help="At least.")
+@click.option(
+    "--threshold", type=click.IntRange(1), default=3, show_default=True, help="That open it, at least."
+)
+@click.option("--noise", type=click.FloatRange(0.001, 1000), default=1.0, show_default=True, help="At least.")
+def give(
+    folder: Path,
+    cases: Path,
+    features: int,
+    classes: int,
+    hidden: int,
+    least: int,
+    stewards: int,
+    threshold: int,
+    noise: float,
+) -> None:
+    """At a terminal: train from the round's version, and mask the change here. Its privacy ledger pays.
+
+    Example: akazuba federate masked give /media/stick --cases cases.npz --features 30
+    """
+    from akazuba.cli.federate import _now
+    from akazuba.energy.today import training_allowed
+    from akazuba.federation import masked as rounds
+    from akazuba.federation.network import Network
+    from akazuba.federation.terminal import TRAINING_H, Training, own_cases, trained
+    from akazuba.privacy.aggregation.clinic import Terms
+    from akazuba.privacy.ledger import Ledger
+    from akazuba.settings import from_environ
+
+    with errors_shown(), _member("terminal") as (identity, registry):
+        home = from_environ().home
+        terms = Terms(least, noise, stewards, threshold)
+        checked, release = rounds.planned(folder, registry, _now(), terms)
+        sun = training_allowed(home, _now(), TRAINING_H)
+        show(sun.because)
+        if not sun.allowed:
+            return
+        own = own_cases(cases)
+        change = trained(release, Network(features, classes, hidden), own, Training()) - release.values()
+        with Ledger(home) as ledger:
+            given = rounds.give(
+                folder, ledger, identity, checked, release, change, len(own.labels), os.urandom
+            )
+        show(f"masked: {len(own.labels)} cases used, {own.left_out} left out; {checked.plan.purpose}")
+        if not given.first:
+            show("it was given before: the same bytes again, nothing charged")
+
+
+@masked.command()
+@FOLDER
+def look(folder: Path) -> None:
+    """At a mask steward, before the round closes: name the uploads that do not open here.
+
+    Example: akazuba federate masked look /media/stick
+    """
+    from akazuba.cli.federate import _now
+    from akazuba.federation import masked as rounds
+
+    with errors_shown(), _steward() as (steward, identity, registry):
+        show(f"uploads that do not open here: {rounds.look(folder, steward, identity, registry, _now())}")
+
+
+@masked.command()
+@FOLDER
+def close(folder: Path) -> None:
+    """At the coordinator: take the uploads in, and name who is in the sum.
+
+    Example: akazuba federate masked close /media/stick
+    """
+    from akazuba.cli.federate import _now
+    from akazuba.federation import masked as rounds
+
+    with errors_shown(), _member("coordinator") as (identity, registry):
+        with _round(folder, identity, registry) as server:
+            number, refused = rounds.close(folder, server, registry, _now())
+        show(f"in the sum: {number} clinics")
+        for why in refused:
+            show(f"left out: {why}")
+
+
+@masked.command()
+@FOLDER
+@click.option("--least", type=click.IntRange(2), default=5, show_default=True, help="Clinics in any sum.")
+def share(folder: Path, least: int) -> None:
+    """At a mask steward: give a share of the sum over exactly the named clinics, once.
+
+    Example: akazuba federate masked share /media/stick
+    """
+    from akazuba.cli.federate import _now
+    from akazuba.federation import masked as rounds
+
+    with errors_shown(), _steward(least) as (steward, identity, registry):
+        rounds.share(folder, steward, identity.public.key_id, registry, _now())
+        show("share given")
+
+
+@masked.command("open")
+@FOLDER
+@FEATURES
+@CLASSES
+@HIDDEN
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The new version, for `federate gateway --model`."
+)
+def open_(folder: Path, features: int, classes: int, hidden: int, out: Path | None) -> None:
+    """At the coordinator: open the sum, and nothing but the sum, and make a version of it. Not while `serve`
+    runs.
+
+    Example: akazuba federate masked open /media/stick --features 30 --out version.model
+    """
+    from akazuba.cli.federate import _now, _write
+    from akazuba.federation import masked as rounds
+    from akazuba.federation.network import Network
+
+    with errors_shown(), _coordinator(Network(features, classes, hidden)) as (made, identity, registry):
+        with _round(folder, identity, registry) as server:
+            total, version = rounds.opened(folder, server, made, registry, _now())
+        show(f"version {version.version}: the sum of {total.clinics} clinics")
+        if out is not None:
+            _write(out, made.release())

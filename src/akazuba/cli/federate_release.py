@@ -1,0 +1,184 @@
+"""`akazuba federate release`, `adopt`, `predict`: the student that boxes answer with."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from akazuba.cli.shared import FAILED, as_text, errors_shown, show
+
+if TYPE_CHECKING:
+    from akazuba.federation.release import Releases, StudentRelease
+
+FOLDER = click.Path(path_type=Path)
+JSON = click.option("--json", "as_json", is_flag=True)
+
+
+@contextmanager
+def _releases() -> Iterator[Releases]:
+    from akazuba.cli.federate import _now
+    from akazuba.federation.release import FILE, Releases
+    from akazuba.settings import from_environ
+
+    with closing(Releases(from_environ().home / FILE, _now)) as opened:
+        yield opened
+
+
+@click.command()
+@click.option("--features", type=click.IntRange(1, 100_000), required=True, help="Of the network.")
+@click.option("--classes", type=click.IntRange(2, 1000), default=2, show_default=True)
+@click.option("--hidden", type=click.IntRange(1, 10_000), required=True, help="Units of the teacher.")
+@click.option("--student-hidden", type=click.IntRange(0, 1000), default=0, show_default=True)
+@click.option("--transfer", "transfer_file", type=FOLDER, required=True, help=".npz: public or drawn inputs.")
+@click.option(
+    "--evaluation",
+    "evaluation_files",
+    type=FOLDER,
+    multiple=True,
+    required=True,
+    help=".npz with inputs, labels, and site where it holds several; any number.",
+)
+@click.option(
+    "--gateway", "gateways", type=FOLDER, multiple=True, help="A gateway's model, .npy; any number."
+)
+@click.option("--state", type=FOLDER, help="The coordinator's file; default: this box's.")
+@click.option("--temperature", type=click.FloatRange(0.1, 100), default=4.0, show_default=True)
+@click.option("--steps", type=click.IntRange(1, 1_000_000), default=1500, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True)
+@click.option("--delta", type=click.FloatRange(1e-12, 0.001), default=1e-6, show_default=True)
+@click.option("--out", type=FOLDER, required=True, help="The signed release.")
+@JSON
+def release(
+    features: int,
+    classes: int,
+    hidden: int,
+    student_hidden: int,
+    transfer_file: Path,
+    evaluation_files: tuple[Path, ...],
+    gateways: tuple[Path, ...],
+    state: Path | None,
+    temperature: float,
+    steps: int,
+    seed: int,
+    delta: float,
+    out: Path,
+    as_json: bool,
+) -> None:
+    """At the coordinator: teach a student of a tenth, hold it against the one in force, sign it.
+
+    Exit code 1: it lost more than 0.5 points, or more than 2 at a site; nothing is published then.
+
+    Example: akazuba federate release --features 30 --hidden 64 --transfer t.npz --evaluation e.npz --out r
+    """
+    from akazuba.cli.federate import _keys, _now
+    from akazuba.federation import release as releases, release_files as files
+    from akazuba.federation.coordinator import FILE
+    from akazuba.federation.network import Network
+    from akazuba.federation.release_student import Lesson
+    from akazuba.federation.stick import put
+    from akazuba.settings import from_environ
+
+    with errors_shown(), _keys() as keys, _releases() as opened:
+        network, registry = Network(features, classes, hidden), keys.registry()
+        registry.member(keys.identity().public.key_id, ["coordinator"], _now())
+        models = [files.gateway_model(path, network) for path in gateways]
+        path = state or from_environ().home / FILE
+        made = releases.tried(
+            releases.source(path, registry, _now(), network, models, delta),
+            student_hidden,
+            files.inputs(transfer_file, features, files.LEAST_TRANSFER),
+            files.evaluation(evaluation_files, network),
+            Lesson(temperature, steps, seed=seed),
+            opened.in_force(),
+            registry.programme,
+            opened.next_number(),
+            _now(),
+        )
+        refusals = made.verdict.refusals()
+        if refusals:
+            facts = {"published": False, "refused": refusals, **_facts(made)}
+        else:
+            held = opened.publish(keys.identity(), registry, made)
+            put(out, held.data)
+            facts = {"published": True, "id": held.id, "file": str(out), **_facts(held.release)}
+    show(json.dumps(facts) if as_json else as_text(facts))
+    if refusals:
+        for reason in refusals:
+            click.echo(f"error: not published: {reason}", err=True)
+        sys.exit(FAILED)
+
+
+@click.command()
+@click.argument("file", type=FOLDER, required=False)
+@click.option("--back", is_flag=True, help="Return to the release before the one in force.")
+@click.option("--features", type=click.IntRange(1, 100_000), help="That this box's encoder gives.")
+@JSON
+def adopt(file: Path | None, back: bool, features: int | None, as_json: bool) -> None:
+    """At a terminal: take a coordinator's release as the student in force, or go --back to the one before.
+
+    Example: akazuba federate adopt release.bin
+    """
+    from akazuba.cli.federate import _keys, _read
+    from akazuba.errors import InputError
+
+    with errors_shown(), _keys() as keys, _releases() as opened:
+        if (file is None) is not back:
+            raise InputError("adopt", "a FILE, or --back", "both" if back else "neither")
+        registry = keys.registry()
+        held = opened.back(registry) if file is None else opened.adopt(_read(file), registry, features)
+    facts = {"in_force": True, "id": held.id, **_facts(held.release)}
+    show(json.dumps(facts) if as_json else as_text(facts))
+
+
+@click.command()
+@click.argument("file", type=FOLDER)
+@JSON
+def predict(file: Path, as_json: bool) -> None:
+    """Answer with the student in force. FILE: .npz with inputs (cases, features).
+
+    Example: akazuba federate predict inputs.npz
+    """
+    from akazuba.errors import InputError
+    from akazuba.federation.release_files import inputs
+
+    with errors_shown(), _releases() as opened:
+        held = opened.in_force()
+        if held is None:
+            raise InputError("student", "a release that was adopted", "none")
+        chances = held.release.chances(inputs(file, held.release.features).inputs)
+    if as_json:
+        facts = {"number": held.release.number, "id": held.id, "chances": chances.tolist()}
+        show(json.dumps(facts))
+        return
+    show(f"student release {held.release.number}")
+    for row in chances:
+        show(f"class {row.argmax()}  {'  '.join(f'{chance:.3f}' for chance in row)}")
+
+
+def _facts(made: StudentRelease) -> dict[str, Any]:
+    verdict, overall, teacher = made.verdict, made.verdict.overall, made.teacher
+    in_place = {"before": overall.before, "after": overall.after, "teacher": overall.teacher}
+    return {
+        "number": made.number,
+        "programme": made.programme,
+        "teacher_version": teacher.version,
+        "teacher_bytes": 4 * teacher.dimension,
+        "student_bytes_float32": 4 * made.network.dimension,
+        "student_bytes_shipped": made.student.size,
+        "held_against": "the most frequent class" if verdict.first else made.replaces,
+        "cases": overall.cases,
+        "right": in_place,
+        "change_points": round(overall.change, 3),
+        "change_points_95_percent": [round(verdict.low, 3), round(verdict.high, 3)],
+        "sites": {
+            name: {"cases": one.cases, "points": round(one.change, 3)} for name, one in verdict.sites.items()
+        },
+        "epsilon": teacher.epsilon,
+        "delta": teacher.delta,
+    }

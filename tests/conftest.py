@@ -1,5 +1,7 @@
 """What the tests share."""
 
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,8 +14,10 @@ from akazuba.terminology import Terminology, open_terminology
 
 @pytest.fixture(scope="session")
 def terminology_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A box's data folder in which the terms are built already."""
+    """A box's data folder in which the terms are built already (AKAZUBA_TEST_TERMS: one to copy)."""
     home = tmp_path_factory.mktemp("home")
+    if built := os.environ.get("AKAZUBA_TEST_TERMS"):
+        shutil.copytree(built, home, dirs_exist_ok=True)
     open_terminology(home).close()
     return home
 

@@ -1,39 +1,51 @@
-"""The encrypted store, its key, its spool, copies and rescue: what they keep, and every way they refuse."""
+"""The encrypted store and its key: what they keep, and every way they refuse."""
+
+# ruff: noqa: F401, F811 - the fixtures of storage_bench are imported by name
 
 import os
-import resource
 import shutil
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import given, strategies as st
 from sqlcipher3 import dbapi2 as sqlcipher
+from storage_bench import (
+    CHANTAL,
+    CHEAP,
+    NOTE,
+    OTHER,
+    PAPER,
+    PASSPHRASE,
+    everything,
+    flip,
+    home,
+    in_a_child,
+    in_hand,
+    key,
+    mismatches,
+    no_room_after,
+    opened,
+    rewrite,
+    spooled,
+    store,
+)
 
 from akazuba.errors import ArtefactError, InputError, OutOfTimeError
 from akazuba.merkle import Frontier, inclusion_proof, leaf_hash, verify_inclusion
 from akazuba.storage import file as store_file
-from akazuba.storage.backup import RECOVERY_FILE, Statement, backup, restore, set_recovery
+from akazuba.storage.backup import RECOVERY_FILE, backup, set_recovery
 from akazuba.storage.pages import deciphered
 from akazuba.storage.rescue import salvage
 from akazuba.storage.spool import (
-    BAD,
     FILE as SPOOL_FILE,
-    HEAD,
-    MARK,
-    MOST_BYTES as MOST_SPOOLED,
     Merged,
     Spool,
-    arrived,
-    framed,
     merge,
-    pieces,
 )
 from akazuba.storage.store import MOST_BYTES, Entry, Person, Store, leaf, searchable
 from akazuba.storage.unlocking import (
@@ -51,74 +63,6 @@ from akazuba.storage.unlocking import (
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 
 import record_faults
-
-PASSPHRASE, PAPER = "a long passphrase", "the paper in the safe"
-CHEAP = Cost(32, 1, 1)
-NOTE = b"cough for three weeks, night sweats; suspected tuberculosis"
-CHANTAL = Person("p1", "Uwim\u00e1na Chantal", "1990-05-01", "female", "Huye")
-OTHER = Person("p2", "Mugabo \u00c9ric", "1984")
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    set_up(tmp_path / "box", PASSPHRASE, cost=CHEAP)
-    return tmp_path / "box"
-
-
-@pytest.fixture
-def key(home: Path) -> StoreKey:
-    return unlocked(home, PASSPHRASE)
-
-
-@pytest.fixture
-def store(home: Path, key: StoreKey) -> Iterator[Store]:
-    with closing(opened(home, key)) as made:
-        made.admit(CHANTAL, "nurse")
-        made.admit(OTHER, "nurse")
-        yield made
-
-
-def opened(home: Path, key: StoreKey, **how: bool) -> Store:
-    times = iter(range(1_790_000_000_000, 1_790_001_000_000))
-    return Store(home, key, lambda: next(times), **how)
-
-
-@contextmanager
-def in_hand(home: Path, key: StoreKey) -> Iterator[Any]:
-    """The file as somebody sees it who holds the key."""
-    with closing(store_file.opened(home / FILE, key.database, read_only=False)) as file:
-        yield file
-
-
-def rewrite(home: Path, key: StoreKey, *statements: str) -> None:
-    with in_hand(home, key) as file:
-        for name in ("entry_update", "entry_delete", "node_update", "node_delete"):
-            file.execute(f"DROP TRIGGER {name}")
-        for statement in statements:
-            file.execute(statement)
-
-
-def flip(path: Path, at: int) -> None:
-    data = bytearray(path.read_bytes())
-    data[at] ^= 1
-    path.write_bytes(data)
-
-
-def everything(folder: Path) -> bytes:
-    return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
-
-
-def in_a_child(work: Callable[[], object]) -> None:
-    """In a process that ends as by a power cut: what the work returns is never closed."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            held = work()
-            assert held is not None
-        finally:
-            os.kill(os.getpid(), 9)
-    os.waitpid(pid, 0)
-
 
 # --- the store ----------------------------------------------------------------------------------------
 
@@ -415,12 +359,6 @@ def test_a_home_that_is_no_folder_is_an_error_of_ours(tmp_path: Path, key: Store
 # --- alterations --------------------------------------------------------------------------------------
 
 
-def mismatches(store: Store) -> list[int]:
-    """What an audit looks at: entries that are not the ones whose leaves the log holds."""
-    found = dict(store.leaves())
-    return [index for index in range(store.size) if found.get(index) != store.node(0, index)]
-
-
 def test_the_log_cannot_be_rewritten_by_its_own_program(home: Path, key: StoreKey, store: Store) -> None:
     store.close()
     with in_hand(home, key) as file:
@@ -645,17 +583,6 @@ def test_an_erasure_says_when_a_reader_holds_the_old_pages(
 # --- bad days -----------------------------------------------------------------------------------------
 
 
-@contextmanager
-def no_room_after(path: Path, more: int) -> Iterator[None]:
-    """Files may grow to this file's size and `more` bytes; the write that goes on is cut short."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + more, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-
-
 @pytest.mark.parametrize("more", [0, 10, 5000, 9000])
 def test_a_full_disk_in_mid_case_costs_only_what_was_not_acknowledged(
     home: Path, key: StoreKey, store: Store, more: int
@@ -773,427 +700,3 @@ def test_without_a_checkpoint_kept_outside_a_lying_disk_is_believed(home: Path, 
         assert mismatches(store) == []
         assert store.damaged() == []
         assert store.size == 1
-
-
-# --- the spool ----------------------------------------------------------------------------------------
-
-
-def spooled(store: Store) -> list[bytes]:
-    bodies = [msgspec.json.decode(entry.body or b"") for entry in store.entries(kind="locked-case")]
-    return [msgspec.convert(body["body"], bytes) for body in bodies]
-
-
-def fill(home: Path, number: int) -> list[str]:
-    spool = Spool(home)
-    return [spool.add(1_790_000_000_000 + i, "case", "nurse", b"%d" % i) for i in range(number)]
-
-
-def test_what_is_recorded_while_locked_is_merged_once(home: Path, key: StoreKey, store: Store) -> None:
-    receipts = fill(home, 5)
-    assert merge(home, store, key) == Merged(5, 0)
-    assert spooled(store) == [b"0", b"1", b"2", b"3", b"4"]
-    assert all(arrived(store, receipt) for receipt in receipts)
-    assert not arrived(store, "00" * 32)
-    assert not (home / SPOOL_FILE).exists()
-    assert merge(home, store, key) == Merged(0, 0)
-    said = msgspec.json.decode(next(iter(store.entries(kind="locked-case"))).body or b"")
-    assert said["recorded_ms"] == 1_790_000_000_000
-    assert said["frame"] == receipts[0]
-
-
-def test_a_spool_that_comes_back_from_a_copy_is_not_merged_again(
-    home: Path, key: StoreKey, store: Store
-) -> None:
-    fill(home, 3)
-    data = (home / SPOOL_FILE).read_bytes()
-    merge(home, store, key)
-    (home / SPOOL_FILE).write_bytes(data)
-    assert merge(home, store, key).entries == 0
-    assert len(spooled(store)) == 3
-
-
-def test_a_power_cut_while_merging_merges_nothing_twice(home: Path, key: StoreKey, store: Store) -> None:
-    store.close()
-    for done in (1, 2, 3):
-        fill(home, 4)
-
-        def cut(done: int = done) -> None:
-            with closing(opened(home, key)) as opened_store:
-                add, left = opened_store.add_with, [done]
-
-                def until(*arguments: Any) -> Any:
-                    left[0] -= 1
-                    if left[0] < 0:
-                        os.kill(os.getpid(), 9)
-                    return add(*arguments)
-
-                opened_store.add_with = until  # type: ignore[method-assign]
-                merge(home, opened_store, key)
-
-        in_a_child(cut)
-        with closing(opened(home, key)) as again:
-            assert merge(home, again, key) == Merged(4 - done, 0)
-    with closing(opened(home, key)) as again:
-        assert spooled(again) == [b"0", b"1", b"2", b"3"] * 3
-
-
-def test_a_power_cut_while_adding_loses_nothing_that_was_acknowledged(
-    home: Path, key: StoreKey, store: Store
-) -> None:
-    fill(home, 2)
-    with (home / SPOOL_FILE).open("ab") as file:
-        file.write(framed(b"x" * 1500)[:700])
-    with (home / SPOOL_FILE).open("rb") as file:
-        assert [piece.torn for piece in pieces(file.read())] == [False, False, True]
-    fill(home, 2)
-    assert merge(home, store, key) == Merged(4, 0)
-    assert spooled(store) == [b"0", b"1"] * 2
-
-
-@pytest.mark.parametrize("cut", [1, HEAD - 1, HEAD, HEAD + 1, 400])
-def test_a_torn_last_frame_is_dropped(home: Path, key: StoreKey, store: Store, cut: int) -> None:
-    fill(home, 2)
-    with (home / SPOOL_FILE).open("ab") as file:
-        file.write(framed(bytes(600))[:cut])
-    assert merge(home, store, key) == Merged(2, 0)
-
-
-@pytest.mark.parametrize("part", ["mark", "length", "checksum", "digest", "ciphertext", "end"])
-def test_a_bent_middle_frame_is_set_aside_and_costs_no_other(
-    home: Path, key: StoreKey, store: Store, part: str
-) -> None:
-    fill(home, 3)
-    (_, middle, _) = pieces((home / SPOOL_FILE).read_bytes())
-    names = ("mark", "length", "checksum", "digest", "ciphertext", "end")
-    at = (0, len(MARK), len(MARK) + 4, len(MARK) + 8, HEAD, len(middle.data) - 1)
-    flip(home / SPOOL_FILE, middle.begin + at[names.index(part)])
-    fill(home, 1)  # another process goes on behind it
-    assert merge(home, store, key) == Merged(3, 1)
-    assert spooled(store) == [b"0", b"2", b"0"]
-    assert len((home / BAD).read_bytes()) == 4 + len(middle.data)
-    (lost,) = store.entries(kind="spool-unreadable")
-    assert msgspec.json.decode(lost.body or b"")["bytes"] == len(middle.data)
-
-
-def test_frames_taken_out_moved_or_doubled_show(home: Path, key: StoreKey, store: Store) -> None:
-    fill(home, 4)
-    one, two, three, four = (piece.data for piece in pieces((home / SPOOL_FILE).read_bytes()))
-    (home / SPOOL_FILE).write_bytes(one + three)
-    assert merge(home, store, key) == Merged(2, 0, 1)
-    (home / SPOOL_FILE).write_bytes(one + two + two + three + four)
-    assert merge(home, store, key).misplaced == 1
-    assert sorted(spooled(store)) == [b"0", b"1", b"2", b"3"]
-    assert [entry.by for entry in store.entries(kind="spool-misplaced")] == ["box", "box"]
-
-
-def test_a_frame_sealed_to_somebody_else_is_set_aside(
-    home: Path, key: StoreKey, store: Store, tmp_path: Path
-) -> None:
-    set_up(tmp_path / "other", PASSPHRASE, cost=CHEAP)
-    fill(tmp_path / "other", 1)
-    (home / SPOOL_FILE).write_bytes((tmp_path / "other" / SPOOL_FILE).read_bytes())
-    fill(home, 1)
-    assert merge(home, store, key) == Merged(1, 1, 0)
-
-
-def test_a_full_disk_refuses_a_spooled_entry_and_keeps_the_others(
-    home: Path, key: StoreKey, store: Store
-) -> None:
-    spool = Spool(home)
-    spool.add(1, "case", "nurse", b"kept")
-    with no_room_after(home / SPOOL_FILE, 700), pytest.raises(ArtefactError, match="room"):
-        spool.add(1, "case", "nurse", b"refused")
-    spool.add(1, "case", "nurse", b"room again")
-    assert merge(home, store, key) == Merged(2, 0)
-    assert spooled(store) == [b"kept", b"room again"]
-
-
-def test_the_spool_refuses_what_the_store_could_not_take(home: Path, key: StoreKey, store: Store) -> None:
-    spool = Spool(home)
-    with pytest.raises(InputError, match="at most"):
-        spool.add(1, "image", "nurse", bytes(MOST_SPOOLED + 1))
-    spool.add(1, "case", "nurse \udce9", bytes(MOST_SPOOLED))
-    assert merge(home, store, key).entries == 1
-    assert next(iter(store.entries(kind="locked-case"))).by == "nurse \\udce9"
-    with pytest.raises(InputError, match="makes one"):
-        Spool(home / "nowhere")
-
-
-def test_two_processes_may_add_at_once(home: Path, key: StoreKey, store: Store) -> None:
-    one, two = Spool(home), Spool(home)
-    for i in range(6):
-        (one, two)[i % 2].add(i, "case", "nurse", b"%d" % i)
-    assert merge(home, store, key) == Merged(6, 0)
-    assert spooled(store) == [b"%d" % i for i in range(6)]
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.lists(st.binary(max_size=40), max_size=5), st.data())
-def test_whole_frames_are_found_among_any_bytes(sealed: list[bytes], data: st.DataObject) -> None:
-    between = [data.draw(st.binary(max_size=60)) for _ in range(len(sealed) + 1)]
-    whole = b"".join(some + framed(one) for some, one in zip(between, sealed, strict=False)) + between[-1]
-    found = list(pieces(whole))
-    assert [piece.sealed for piece in found if piece.sealed is not None] == sealed
-    assert b"".join(piece.data for piece in found) == whole
-
-
-# --- copies -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def copy(home: Path, key: StoreKey, store: Store, tmp_path: Path) -> Path:
-    store.add(Entry("case", "nurse", NOTE, "p1"), Entry("case", "nurse", b"other", "p2"))
-    set_recovery(home, key, PAPER, cost=CHEAP)
-    said = backup(store, home, tmp_path / "copy", lambda: 7, lambda size, root: f"{size} {root.hex()}")
-    assert said == Statement(4, store.root, 7, f"4 {store.root.hex()}")
-    return tmp_path / "copy"
-
-
-def test_a_copy_holds_no_key_of_the_device_and_opens_on_another(
-    copy: Path, store: Store, tmp_path: Path
-) -> None:
-    assert {path.name for path in copy.iterdir()} == {FILE, RECOVERY_FILE}
-    restored = restore(copy, tmp_path / "new", PAPER, "a new passphrase", cost=CHEAP)
-    assert (restored.said.size, restored.said.root, restored.erased) == (4, store.root, [])
-    with closing(opened(tmp_path / "new", unlocked(tmp_path / "new", "a new passphrase"))) as again:
-        assert Frontier.of(4, again.node).root() == store.root
-        assert again.entry(2).body == NOTE
-        assert again.search("chantal") == [CHANTAL]
-        assert next(iter(again.entries(kind="restored"))).index == 4
-    assert {path.name for path in (tmp_path / "new").iterdir()} == {
-        FILE,
-        KEY_FILE,
-        DEVICE_FILE,
-        RECOVERY_FILE,
-        "store.lock",
-    }
-
-
-def test_whoever_was_erased_since_cannot_be_read_from_a_restored_copy(
-    copy: Path, key: StoreKey, store: Store, tmp_path: Path
-) -> None:
-    secret = store._patient_key("p1")
-    store.erase("p1", "clerk", "asked")
-    erased = ["p1", "p1"]
-    assert restore(copy, tmp_path / "new", PAPER, "a new passphrase", erased, cost=CHEAP).erased == ["p1"]
-    pages = deciphered((tmp_path / "new" / FILE).read_bytes(), b"", key.database)
-    assert not pages.altered
-    assert all(secret not in page for page in pages.newest.values())
-    with closing(opened(tmp_path / "new", key)) as again:
-        assert again.search("chantal") == []
-        assert again.entry(2).body is None
-        assert again.entry(3).body == b"other"
-
-
-def test_a_patient_whom_the_copy_never_knew_is_not_passed_over(copy: Path, tmp_path: Path) -> None:
-    new = tmp_path / "new"
-    with pytest.raises(InputError, match=r"patients to erase: .* found p9, p11$"):
-        restore(copy, new, PAPER, "a new passphrase", ["p1", "p9", "p11"], cost=CHEAP)
-    assert [path for path in new.rglob("*") if path.is_file()] == [], "nothing is restored"
-    assert restore(copy, new, PAPER, "a new passphrase", ["p1"], cost=CHEAP).erased == ["p1"]
-
-
-def test_an_erasure_that_the_copy_knows_needs_none(
-    home: Path, key: StoreKey, store: Store, tmp_path: Path
-) -> None:
-    store.erase("p1", "clerk", "asked")
-    set_recovery(home, key, PAPER, cost=CHEAP)
-    backup(store, home, tmp_path / "copy")
-    restored = restore(tmp_path / "copy", tmp_path / "new", PAPER, "a new passphrase", ["p1"], cost=CHEAP)
-    assert restored.erased == []
-
-
-def test_a_copy_for_which_nobody_vouches_is_not_restored(copy: Path, tmp_path: Path) -> None:
-    def nobody(store: Store, said: Statement) -> None:
-        assert (store.size, store.root) == (said.size, said.root)
-        raise ArtefactError("checkpoint", "one that holds", said.note)
-
-    new = tmp_path / "new"
-    with pytest.raises(ArtefactError, match="one that holds, found 4 "):
-        restore(copy, new, PAPER, "a new passphrase", cost=CHEAP, vouched=nobody)
-    assert [path for path in new.rglob("*") if path.is_file()] == []
-
-
-def test_a_copy_made_after_an_erasure_knows_nothing_of_her(
-    home: Path, key: StoreKey, store: Store, tmp_path: Path
-) -> None:
-    secret = store._patient_key("p1")
-    store.erase("p1", "clerk", "asked")
-    set_recovery(home, key, PAPER, cost=CHEAP)
-    backup(store, home, tmp_path / "copy")
-    pages = deciphered((tmp_path / "copy" / FILE).read_bytes(), b"", key.database)
-    assert not pages.altered
-    assert all(secret not in page for page in pages.newest.values())
-
-
-def test_a_copy_is_not_restored_over_a_store_or_with_another_passphrase(
-    copy: Path, home: Path, tmp_path: Path
-) -> None:
-    before = everything(home)
-    with pytest.raises(InputError, match="a home without one"):
-        restore(copy, home, PAPER, "a new passphrase", cost=CHEAP)
-    assert everything(home) == before
-    new = tmp_path / "new"
-    with pytest.raises(InputError, match="recovery passphrase"):
-        restore(copy, new, PASSPHRASE + "xxxxx", "a new passphrase", cost=CHEAP)
-    with pytest.raises(InputError, match="10 characters"):
-        restore(copy, new, PAPER, "short", cost=CHEAP)
-    with pytest.raises(InputError, match="a folder with"):
-        restore(tmp_path, new, PAPER, "a new passphrase", cost=CHEAP)
-    assert not new.exists()
-
-
-def test_an_altered_copy_is_not_restored(copy: Path, tmp_path: Path) -> None:
-    size = (copy / FILE).stat().st_size
-    for at in (0, size // 2, size - 1):
-        flip(copy / FILE, at)
-        with pytest.raises(ArtefactError):
-            restore(copy, tmp_path / "new", PAPER, "a new passphrase", cost=CHEAP)
-        flip(copy / FILE, at)
-    (copy / FILE).write_bytes((copy / FILE).read_bytes()[:-8192])
-    with pytest.raises(ArtefactError):
-        restore(copy, tmp_path / "new", PAPER, "a new passphrase", cost=CHEAP)
-    (copy / RECOVERY_FILE).write_bytes(b"{}")
-    with pytest.raises(ArtefactError, match="recovery key"):
-        restore(copy, tmp_path / "new", PAPER, "a new passphrase", cost=CHEAP)
-    assert not (tmp_path / "new" / KEY_FILE).exists()
-    assert not (tmp_path / "new" / FILE).exists()
-
-
-@pytest.mark.parametrize(
-    ("statement", "found"),
-    [
-        ("DELETE FROM entry WHERE idx = 3", "4 entries under the root"),
-        ("DELETE FROM entry WHERE idx = 2", "entry 2"),
-        ("DELETE FROM entry WHERE idx = 1", "patient p2: other particulars"),
-        ("UPDATE patient SET name = 'x' WHERE id = 'p1'", "patient p1: other particulars"),
-        ("UPDATE entry SET kind = 'x' WHERE idx = 2", "4 entries under the root"),
-        ("DELETE FROM remembered", "says how long its log is"),
-        ("UPDATE remembered SET value = x'7b7d'", "a statement"),
-    ],
-)
-def test_a_copy_rewritten_with_the_key_in_hand_is_not_restored(
-    copy: Path, key: StoreKey, tmp_path: Path, statement: str, found: str
-) -> None:
-    rewrite(copy, key, statement)
-    with pytest.raises(ArtefactError, match=found):
-        restore(copy, tmp_path / "new", PAPER, "a new passphrase", cost=CHEAP)
-
-
-def test_a_copy_is_refused_without_a_recovery_key_or_over_another(
-    home: Path, key: StoreKey, store: Store, tmp_path: Path
-) -> None:
-    with pytest.raises(InputError, match="a recovery passphrase, set before"):
-        backup(store, home, tmp_path / "copy")
-    with pytest.raises(InputError, match="16 characters"):
-        set_recovery(home, key, PASSPHRASE[:15])
-    set_recovery(home, key, PAPER, cost=CHEAP)
-    (tmp_path / "there").mkdir()
-    with pytest.raises(InputError, match="does not exist yet"):
-        backup(store, home, tmp_path / "there")
-    with no_room_after(home / FILE, 100), pytest.raises(ArtefactError):
-        backup(store, home, tmp_path / "copy")
-    assert {path.name for path in tmp_path.iterdir()} == {"box", "there"}
-
-
-# --- rescue -------------------------------------------------------------------------------------------
-
-
-def test_a_sound_store_is_salvaged_whole_with_its_log(home: Path, key: StoreKey) -> None:
-    wanted = [bytes([i]) * (i * 400) for i in range(30)]
-
-    def work() -> Store:
-        store = opened(home, key)
-        store.admit(CHANTAL, "nurse")
-        for body in wanted[:20]:
-            store.add(Entry("case", "nurse", body, "p1"))
-        store._file.execute("PRAGMA wal_checkpoint(FULL)")
-        store.add(*[Entry("case", "nurse", body, "p1") for body in wanted[20:]])
-        return store
-
-    in_a_child(work)
-    before = everything(home)
-    salvaged = salvage(home, key)
-    assert [entry.body for entry in salvaged.entries[1:]] == wanted
-    assert salvaged.lost == []
-    assert salvaged.why == "nothing: every page is sound"
-    assert everything(home) == before
-    with closing(opened(home, key)) as again:
-        assert list(again.entries()) == salvaged.entries
-
-
-def test_what_lies_on_sound_pages_is_read_and_the_rest_is_named(
-    home: Path, key: StoreKey, store: Store
-) -> None:
-    for i in range(60):
-        store.add(Entry("case", "nurse", b"%d" % i * 500, "p1"))
-    store.close()
-    whole = salvage(home, key)
-    assert len(whole.entries) == 62
-    assert whole.lost == []
-    for page in range(2, (home / FILE).stat().st_size // 4096, 3):
-        flip(home / FILE, 4096 * page + 1234)
-    salvaged = salvage(home, key)
-    assert 5 < len(salvaged.entries) < 60
-    assert "altered or cut short" in salvaged.why
-    assert set(salvaged.lost) == set(range(62)) - {entry.index for entry in salvaged.entries}
-    sound = {entry.index: entry for entry in whole.entries}
-    for entry in salvaged.entries:
-        assert entry in (sound[entry.index], replace(sound[entry.index], body=None))
-    with pytest.raises(ArtefactError), closing(opened(home, key)) as again:
-        list(again.entries())
-
-
-def test_a_lost_inner_page_costs_no_entry(home: Path, key: StoreKey, store: Store) -> None:
-    store.add(*[Entry("case", "nurse", b"%d" % i * 200) for i in range(100)])
-    store.close()
-    with in_hand(home, key) as file:
-        (root,) = file.execute("SELECT rootpage FROM sqlite_master WHERE name = 'entry'").fetchone()
-    flip(home / FILE, 4096 * (root - 1) + 10)
-    assert len(salvage(home, key).entries) == 102
-    with pytest.raises(ArtefactError):
-        opened(home, key)
-
-
-def test_altered_and_deleted_rows_are_not_salvaged_as_entries(
-    home: Path, key: StoreKey, store: Store
-) -> None:
-    store.add(*[Entry("case", "nurse", b"%d" % i) for i in range(6)])
-    store.close()
-    rewrite(home, key, "UPDATE entry SET by = 'x' WHERE idx = 3", "DELETE FROM entry WHERE idx = 7")
-    salvaged = salvage(home, key)
-    assert salvaged.lost == [3, 7]
-    assert "1 rows that are not what the log says" in salvaged.why
-
-
-def test_an_erased_patient_is_not_salvaged(home: Path, key: StoreKey) -> None:
-    def work() -> Store:
-        store = opened(home, key)
-        store.admit(CHANTAL, "nurse")
-        store.add(Entry("case", "nurse", NOTE, "p1"))
-        store._file.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        with suppress(InputError), closing(opened(home, key, read_only=True)) as reader:
-            list(reader.entries())
-        store.erase("p1", "clerk", "asked")
-        return store
-
-    in_a_child(work)
-    assert [entry.body for entry in salvage(home, key).entries][:2] == [None, None]
-
-
-def test_a_file_that_is_no_store_cannot_be_salvaged(home: Path, key: StoreKey, tmp_path: Path) -> None:
-    with pytest.raises(ArtefactError, match="the store's file"):
-        salvage(home, key)
-    for data in (b"", os.urandom(10), os.urandom(20_000)):
-        (home / FILE).write_bytes(data)
-        with pytest.raises(ArtefactError, match="a page that this store's key opens"):
-            salvage(home, key)
-
-
-def test_bodies_of_every_length_are_salvaged(home: Path, key: StoreKey, store: Store) -> None:
-    """SQLite spills a row to other pages beyond 3,981 bytes here (4,016 usable, fileformat2, 1.6)."""
-    lengths = [*range(3900, 4000, 7), 7990, 8013, 40_000]
-    store.add(*[Entry("case", "nurse", sha256(b"%d" % n).digest() * (n // 32 + 1)) for n in lengths])
-    store.close()
-    with closing(opened(home, key)) as again:
-        assert salvage(home, key).entries == list(again.entries())

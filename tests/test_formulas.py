@@ -164,7 +164,6 @@ def test_the_names_in_a_text_are_its_variables() -> None:
         ([2.0, UNWEIGHED], Unassessed(frozenset({"x", "kg"}), 2, 10)),
         (["mild", UNASKED], Unassessed(frozenset({"x", "fever"}), options=frozenset({"mild", True, False}))),
     ],
-    ids=str,
 )
 def test_several_answers_are_all_that_it_may_still_be(several: list[Value], result: Value) -> None:
     assert joined(several, frozenset({"x"})) == result

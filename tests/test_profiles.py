@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -171,3 +172,21 @@ def test_a_setting_that_names_no_profile_is_refused() -> None:
     with pytest.raises(InputError, match="AKAZUBA_ENGINE: expected full, student, tiny, or the path"):
         from_environ({"AKAZUBA_ENGINE": "huge"})
     assert from_environ({"AKAZUBA_ENGINE": "./models"}).engine == "./models"
+
+
+def test_a_profile_that_takes_too_long_or_is_killed_is_not_carried_and_one_that_fails_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def too_long(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        raise subprocess.TimeoutExpired(command, 60)
+
+    monkeypatch.setattr(subprocess, "run", too_long)
+    assert not measure(Path("student"), 1).carries
+    for code, said in ((-9, ""), (1, "Traceback\nout of cheese\n"), (1, "")):
+        done = subprocess.CompletedProcess(["akazuba"], code, "", said)
+        monkeypatch.setattr(subprocess, "run", lambda *_, done=done, **__: done)
+        if code < 0:
+            assert measure(Path("student"), 1) == Measured()
+        else:
+            with pytest.raises(ArtefactError, match="out of cheese" if said else "no message"):
+                measure(Path("student"), 1)

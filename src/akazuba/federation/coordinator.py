@@ -24,10 +24,10 @@ from akazuba.federation.folding import Folding, Random, Rules, State, Version
 from akazuba.federation.halflife import Look
 from akazuba.federation.sums import Sum
 from akazuba.federation.updates import Base, ModelRelease, Numbers
-from akazuba.privacy.keys.enrolment import Name, only
+from akazuba.privacy.keys.enrolment import Name
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
-from akazuba.privacy.keys.signed import sign, unwrap, verified
+from akazuba.privacy.keys.signed import sign
 
 FILE = "coordinator.sqlite3"
 _SCHEMA = """
@@ -161,8 +161,7 @@ class Coordinator:
 
         Raises UntrustedError for one that no gateway signed or that cannot be.
         """
-        gateway = self._registry.member(unwrap(data, "partial-sum").signer, ["gateway"], self._now())
-        said, _ = verified(data, "partial-sum", PartialSum, only(gateway.public))
+        said, gateway = self._registry.said(data, "partial-sum", PartialSum, ["gateway"], self._now())
         if said.programme != self._registry.programme:
             raise UntrustedError("partial sum", f"one of {self._registry.programme}", said.programme)
         if counted := self._counted(said.ids):

@@ -27,9 +27,8 @@ from akazuba.durable import write_durably
 from akazuba.errors import InputError, UntrustedError
 from akazuba.federation.network import Network
 from akazuba.federation.updates import Numbers
-from akazuba.privacy.keys.enrolment import Name, only
+from akazuba.privacy.keys.enrolment import Name
 from akazuba.privacy.keys.registry import Registry
-from akazuba.privacy.keys.signed import unwrap, verified
 from akazuba.records import AGE_BANDS_YEARS, Assessment, Case
 from akazuba.terminology import Ancestors, kinds_of
 
@@ -82,8 +81,7 @@ def learning_of(data: bytes, registry: Registry, now: int) -> Learning:
 
     Raises UntrustedError, and InputError for one that names a condition twice.
     """
-    coordinator = registry.member(unwrap(data, KIND).signer, ["coordinator"], now)
-    learning, _ = verified(data, KIND, Learning, only(coordinator.public))
+    learning, _ = registry.said(data, KIND, Learning, ["coordinator"], now)
     if learning.programme != registry.programme:
         raise UntrustedError(KIND, f"one of {registry.programme}", learning.programme)
     return learning

@@ -36,10 +36,10 @@ from akazuba.federation.updates import (
     released,
 )
 from akazuba.federation.weights import Weights
-from akazuba.privacy.keys.enrolment import Enrolment, only
+from akazuba.privacy.keys.enrolment import Enrolment
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
-from akazuba.privacy.keys.signed import read, sign, unwrap, verified
+from akazuba.privacy.keys.signed import believed, sign
 
 FILE = "gateway.sqlite3"
 _SCHEMA = """
@@ -141,7 +141,7 @@ class Gateway:
         newest = self._release.version if self._release else -1
         query = "SELECT bytes FROM release WHERE version > ? ORDER BY version"
         for (data,) in self._file.execute(query, (newest,)).fetchall():
-            self._adopt(read(unwrap(data, "model-release").payload, "model-release", ModelRelease), data)
+            self._adopt(believed(data, "model-release", ModelRelease), data)
 
     def _adopt(self, release: ModelRelease, data: bytes) -> None:
         bases = release.earlier | self._bases | {release.version: release.base()}
@@ -284,9 +284,7 @@ class Gateway:
         return row[0] if row else None
 
     def _parcel(self, data: bytes) -> tuple[Parcel, Enrolment]:
-        now = self._now()
-        terminal = self._registry.member(unwrap(data, "parcel").signer, ["terminal"], now)
-        parcel, _ = verified(data, "parcel", Parcel, only(terminal.public))
+        parcel, terminal = self._registry.said(data, "parcel", Parcel, ["terminal"], self._now())
         if parcel.programme != self._registry.programme:
             raise UntrustedError("parcel", f"one to {self._registry.programme}", parcel.programme)
         return parcel, terminal
@@ -350,7 +348,7 @@ class Gateway:
     def _arrived(self, place: int, made: int) -> Arrived:
         query = "SELECT id, terminal, bytes FROM taken WHERE place = ?"
         update_id, terminal, data = self._file.execute(query, (place,)).fetchone()
-        update = read(unwrap(data, "model-update").payload, "model-update", Update)
+        update = believed(data, "model-update", Update)
         look = None
         if {"look_elapsed_s", "look_excess"} <= update.metrics.keys():
             look = Look(update.metrics["look_elapsed_s"], update.metrics["look_excess"])

@@ -34,10 +34,10 @@ from akazuba.privacy.aggregation.encode import scale_for
 from akazuba.privacy.aggregation.messages import Accepted, Id16, Plan, Upload, digest
 from akazuba.privacy.aggregation.server import Round, Total
 from akazuba.privacy.aggregation.stewards import MaskSteward
-from akazuba.privacy.keys.enrolment import Time, only
+from akazuba.privacy.keys.enrolment import Time
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
-from akazuba.privacy.keys.signed import read, sign, unwrap, verified
+from akazuba.privacy.keys.signed import believed, read, sign, unwrap
 from akazuba.privacy.ledger import Ledger, Release
 
 RELEASE, BEGUN, PLAN, ACCEPTED = "release.masked", "begun.masked", "plan.masked", "accepted.masked"
@@ -62,7 +62,7 @@ def begin(folder: Path, identity: Identity, release: bytes, round_id: bytes, end
     """At the coordinator. release: its newest. Raises InputError for a programme that adds noise or takes
     centres itself, and when there is a round in the folder.
     """
-    newest = read(unwrap(release, "model-release").payload, "model-release", ModelRelease)
+    newest = believed(release, "model-release", ModelRelease)
     if newest.grid or newest.robust:
         raise InputError("masked round", "a programme without central noise and robust centres", "one with")
     if (folder / FOLDER / BEGUN).exists():
@@ -181,23 +181,22 @@ def close(folder: Path, held: Round, registry: Registry, now: int) -> tuple[int,
         except UntrustedError as problem:
             refused.append(str(problem))
     for _, data in [] if held.closed else found(folder, FAULTY):
-        steward = registry.member(unwrap(data, "masked-faulty").signer, ["mask-steward"], now)
-        told, key_id = verified(data, "masked-faulty", Faulty, only(steward.public))
-        if told.round_id != checked.plan.round_id or key_id not in checked.stewards:
+        told, steward = registry.said(data, "masked-faulty", Faulty, ["mask-steward"], now)
+        if told.round_id != checked.plan.round_id or steward.public.key_id not in checked.stewards:
             raise UntrustedError("faulty uploads", "what a steward of this round says", steward.name)
         for clinic, why in told.clinics.items():
             held.drop(clinic, why)
             refused.append(why)
     accepted = held.accept()
     put(folder / FOLDER / ACCEPTED, accepted)
-    return len(read(unwrap(accepted, "accepted").payload, "accepted", Accepted).contributions), refused
+    return len(believed(accepted, "accepted", Accepted).contributions), refused
 
 
 def share(folder: Path, steward: MaskSteward, key_id: str, registry: Registry, now: int) -> None:
     """At a mask steward: its share of the sum over exactly the named ones. Raises UntrustedError."""
     checked, _ = planned(folder, registry, now, ended=True)
     accepted = _file(folder, ACCEPTED)
-    named = read(unwrap(accepted, "accepted").payload, "accepted", Accepted).contributions
+    named = believed(accepted, "accepted", Accepted).contributions
     given = [pair for pair in _boxes(folder, checked, key_id) if digest(pair[0]) in named]
     put(folder / FOLDER / f"{key_id}{SHARE}", steward.release(_file(folder, PLAN), accepted, given))
 
@@ -211,7 +210,7 @@ def opened(
     """
     checked, release = planned(folder, registry, now, ended=True)
     name = f"round {checked.plan.round_id.hex()}"
-    newest = read(unwrap(coordinator.release(), "model-release").payload, "model-release", ModelRelease)
+    newest = believed(coordinator.release(), "model-release", ModelRelease)
     if coordinator.version_of(name) is None and newest.base() != release.base():
         raise InputError(name, f"one on version {newest.version}, the newest", f"version {release.version}")
     total = held.opened([data for _, data in found(folder, SHARE)])
@@ -226,9 +225,7 @@ def _file(folder: Path, name: str) -> bytes:
 
 
 def _begun(folder: Path, registry: Registry, now: int) -> Begun:
-    data = _file(folder, BEGUN)
-    coordinator = registry.member(unwrap(data, "masked-begun").signer, ["coordinator"], now)
-    return verified(data, "masked-begun", Begun, only(coordinator.public))[0]
+    return registry.said(_file(folder, BEGUN), "masked-begun", Begun, ["coordinator"], now)[0]
 
 
 def _release(folder: Path, registry: Registry, now: int) -> ModelRelease:

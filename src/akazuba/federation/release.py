@@ -38,10 +38,10 @@ from akazuba.federation.release_student import (
     quantised,
 )
 from akazuba.federation.updates import Numbers, Sha256, released
-from akazuba.privacy.keys.enrolment import CLOCK_TOLERANCE_S, Name, Time, only
+from akazuba.privacy.keys.enrolment import CLOCK_TOLERANCE_S, Name, Time
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
-from akazuba.privacy.keys.signed import read, sign, unwrap, verified
+from akazuba.privacy.keys.signed import read, sign, unwrap
 
 FILE = "students.sqlite3"
 KIND = "student-release"
@@ -223,8 +223,7 @@ def checked(data: bytes, registry: Registry, now: int) -> Held:
     """A release as a coordinator of the programme signed it, whose gate passed by its own counts. Raises
     UntrustedError.
     """
-    coordinator = registry.member(unwrap(data, KIND).signer, ["coordinator"], now)
-    release, _ = verified(data, KIND, StudentRelease, only(coordinator.public))
+    release, _ = registry.said(data, KIND, StudentRelease, ["coordinator"], now)
     item = f"student release {release.number}"
     if release.programme != registry.programme:
         raise UntrustedError(item, f"one of {registry.programme}", release.programme)

@@ -18,10 +18,10 @@ from msgspec import Meta
 
 from akazuba.errors import AkazubaError, UntrustedError
 from akazuba.federation.outbox import Outbox, Outcome, Waiting
-from akazuba.privacy.keys.enrolment import Name, Time, only
+from akazuba.privacy.keys.enrolment import Name, Time
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
-from akazuba.privacy.keys.signed import MAX_BYTES, sign, unwrap, verified
+from akazuba.privacy.keys.signed import MAX_BYTES, sign
 
 CHUNK_BYTES = 64 * 1024
 CHUNK_BYTES_MOST = 1024 * 1024
@@ -120,10 +120,7 @@ class Sender:
         """Takes a gateway's signed answer in. Raises UntrustedError when it is none, InputError when it is
         about an update that never was here.
         """
-        gateway = self.registry.member(
-            unwrap(data, "update-answer").signer, ["gateway", "coordinator"], self.now()
-        )
-        answer, _ = verified(data, "update-answer", Answer, only(gateway.public))
+        answer, _ = self.registry.said(data, "update-answer", Answer, ["gateway", "coordinator"], self.now())
         if answer.programme != self.registry.programme:
             raise UntrustedError("answer", f"one of {self.registry.programme}", answer.programme)
         self.outbox.answer(answer.id, answer.outcome, answer.because)

@@ -27,7 +27,7 @@ from akazuba.privacy.accounting import Spend
 from akazuba.privacy.keys.enrolment import CLOCK_TOLERANCE_S, Name, Time, only
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
-from akazuba.privacy.keys.signed import Signed, read, sign, unwrap, verified
+from akazuba.privacy.keys.signed import Signed, read, sign, unwrap
 
 Numbers = npt.NDArray[np.float32]
 Coding = Literal["float32", "int8"]
@@ -234,8 +234,7 @@ def _sound_numbers(item: str, update: Update, dimension: int) -> None:
 
 def released(data: bytes, registry: Registry, now: int) -> ModelRelease:
     """A model as a coordinator signed it. Raises UntrustedError."""
-    coordinator = registry.member(unwrap(data, "model-release").signer, ["coordinator"], now)
-    release, _ = verified(data, "model-release", ModelRelease, only(coordinator.public))
+    release, _ = registry.said(data, "model-release", ModelRelease, ["coordinator"], now)
     if release.programme != registry.programme:
         raise UntrustedError("model release", f"one of {registry.programme}", release.programme)
     if not release.numbers or len(release.numbers) % 4 or not np.isfinite(release.values()).all():

@@ -26,10 +26,9 @@ from akazuba.privacy.aggregation.messages import (
 )
 from akazuba.privacy.aggregation.ring import MODULUS, packed
 from akazuba.privacy.aggregation.shamir import split
-from akazuba.privacy.keys.enrolment import only
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
-from akazuba.privacy.keys.signed import sign, unwrap, verified
+from akazuba.privacy.keys.signed import sign
 from akazuba.privacy.ledger import Ledger, Release
 from akazuba.privacy.noise import discrete_gaussian
 
@@ -89,19 +88,17 @@ def checked_plan(
 
     ended: one that is over will do, for an answer that was given in time.
     """
-    coordinator = registry.member(unwrap(signed, "plan").signer, ["coordinator"], now)
-    plan, _ = verified(signed, "plan", Plan, only(coordinator.public))
+    plan, _ = registry.said(signed, "plan", Plan, ["coordinator"], now)
     plan.check()
     if not ended:
         not_over(plan, now)
     stewards, keys, names = [], [], set[str]()
     for data in plan.mask_keys:
-        steward = registry.member(unwrap(data, "mask-key").signer, ["mask-steward"], now)
-        key, key_id = verified(data, "mask-key", MaskKey, only(steward.public))
+        key, steward = registry.said(data, "mask-key", MaskKey, ["mask-steward"], now)
         if key.round_id != plan.round_id or key.ends < plan.ends or steward.name in names:
             raise UntrustedError("mask key", "one of this round from each steward", steward.name)
         names.add(steward.name)
-        stewards.append(key_id)
+        stewards.append(steward.public.key_id)
         keys.append(_hpke_key(key))
     if terms:
         terms.check(plan, names)
@@ -199,8 +196,7 @@ def encryption_context(checked: Checked, signed: bytes, registry: Registry, now:
     """The HE steward's public context, if it is the plan's. Raises UntrustedError."""
     if checked.plan.encryption_key != digest(signed):
         raise UntrustedError("encryption key", "the one that the plan names", "another one")
-    steward = registry.member(unwrap(signed, "encryption-key").signer, ["he-steward"], now)
-    key, _ = verified(signed, "encryption-key", EncryptionKey, only(steward.public))
+    key, _ = registry.said(signed, "encryption-key", EncryptionKey, ["he-steward"], now)
     if key.round_id != checked.plan.round_id:
         raise UntrustedError("encryption key", "one of this round", "one of another round")
     return key.context

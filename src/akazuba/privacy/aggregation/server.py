@@ -31,7 +31,7 @@ from akazuba.privacy.aggregation.shamir import joined
 from akazuba.privacy.keys.enrolment import Role, only
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
-from akazuba.privacy.keys.signed import MAX_BYTES, Message, sign, unwrap, verified
+from akazuba.privacy.keys.signed import MAX_BYTES, Message, sign, verified
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS contribution (
@@ -96,10 +96,9 @@ class Round:
         plan = self._checked.plan
         if self._now() > plan.ends:
             raise UntrustedError("upload", "one before the round ended", "one after it")
-        clinic = self._registry.member(
-            unwrap(upload.contribution, "contribution").signer, ["terminal"], self._now()
+        said, clinic = self._registry.said(
+            upload.contribution, "contribution", Contribution, ["terminal"], self._now()
         )
-        said, key_id = verified(upload.contribution, "contribution", Contribution, only(clinic.public))
         if said.round_id != plan.round_id or said.plan != self._checked.digest:
             raise UntrustedError(f"upload of {clinic.name}", "one to this plan", "one to another")
         if said.body != digest(*upload.body) or said.boxes != tuple(digest(box) for box in upload.boxes):
@@ -107,7 +106,7 @@ class Round:
         if len(upload.boxes) != len(self._checked.stewards):
             raise UntrustedError(f"upload of {clinic.name}", "a box for each steward", str(len(upload.boxes)))
         self._sized(clinic.name, upload.body)
-        return self._kept(key_id, clinic.name, upload)
+        return self._kept(clinic.public.key_id, clinic.name, upload)
 
     def _most_bytes(self) -> int:
         """Of an upload to this plan, with room to spare."""
@@ -259,5 +258,5 @@ class Round:
         return Total(plan.coding.decoded(whole), whole, len(named))
 
     def _answer(self, signed: bytes, kind: str, message: type[Message], role: Role) -> tuple[Message, str]:
-        steward = self._registry.member(unwrap(signed, kind).signer, [role], self._now())
-        return verified(signed, kind, message, only(steward.public))
+        told, steward = self._registry.said(signed, kind, message, [role], self._now())
+        return told, steward.public.key_id

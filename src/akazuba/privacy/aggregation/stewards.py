@@ -34,10 +34,10 @@ from akazuba.privacy.aggregation.messages import (
 )
 from akazuba.privacy.aggregation.ring import Vector, packed
 from akazuba.privacy.aggregation.shamir import share
-from akazuba.privacy.keys.enrolment import Enrolment, only
+from akazuba.privacy.keys.enrolment import Enrolment
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
-from akazuba.privacy.keys.signed import sign, unwrap, verified
+from akazuba.privacy.keys.signed import sign, unwrap
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS round (
@@ -128,8 +128,7 @@ class _Steward:
     def _accepted(self, plan: bytes, signed: bytes) -> tuple[Checked, Accepted, bytes]:
         """The plan, the accepted set, and what is asked: the digest of that set."""
         checked = checked_plan(plan, self._registry, self._now(), ended=True)
-        coordinator = self._registry.member(unwrap(signed, "accepted").signer, ["coordinator"], self._now())
-        accepted, _ = verified(signed, "accepted", Accepted, only(coordinator.public))
+        accepted, _ = self._registry.said(signed, "accepted", Accepted, ["coordinator"], self._now())
         if accepted.round_id != checked.plan.round_id or accepted.plan != checked.digest:
             raise UntrustedError("accepted set", "one of this plan", "one of another plan")
         number, least, most = len(accepted.contributions), checked.plan.least, checked.plan.most
@@ -138,8 +137,9 @@ class _Steward:
         return checked, accepted, digest(*accepted.contributions)
 
     def _contributor(self, checked: Checked, contribution: bytes) -> tuple[Contribution, Enrolment]:
-        clinic = self._registry.member(unwrap(contribution, "contribution").signer, ["terminal"], self._now())
-        said, _ = verified(contribution, "contribution", Contribution, only(clinic.public))
+        said, clinic = self._registry.said(
+            contribution, "contribution", Contribution, ["terminal"], self._now()
+        )
         if said.plan != checked.digest or len(said.boxes) != len(checked.stewards):
             raise UntrustedError(f"contribution of {clinic.name}", "one to this plan", "one to another")
         return said, clinic

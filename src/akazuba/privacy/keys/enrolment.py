@@ -15,7 +15,7 @@ from msgspec import Meta
 
 from akazuba.errors import InputError, UntrustedError
 from akazuba.privacy.keys.identity import Identity, PublicIdentity
-from akazuba.privacy.keys.signed import read, sign, unwrap, verified
+from akazuba.privacy.keys.signed import believed, sign, verified
 
 Role = Literal["terminal", "gateway", "coordinator", "he-steward", "mask-steward", "witness", "authority"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -97,7 +97,7 @@ def requested(data: bytes, programme: str, now: int, replaced: Enrolment | None 
     if replaced is not None:
         rotation, _ = verified(data, "key-rotation", Rotation, only(replaced.public))
         data = rotation.request
-    claimed = read(unwrap(data, "enrolment-request").payload, "enrolment-request", Request)
+    claimed = believed(data, "enrolment-request", Request)
     wanted, _ = verified(data, "enrolment-request", Request, only(claimed.public))
     if wanted.programme != programme:
         raise UntrustedError("enrolment request", f"one to {programme}", f"one to {wanted.programme}")

@@ -25,11 +25,11 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from msgspec import Meta
 
 from akazuba.errors import InputError, UntrustedError
-from akazuba.privacy.keys.enrolment import CLOCK_TOLERANCE_S, Enrolment, Role, Time, only
+from akazuba.privacy.keys.enrolment import CLOCK_TOLERANCE_S, Enrolment, Role, Time
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
 from akazuba.privacy.keys.session import Aead, Half, Session
-from akazuba.privacy.keys.signed import read, sign, unwrap, verified
+from akazuba.privacy.keys.signed import believed, sign
 from akazuba.privacy.ledger import Protection, QuantumKeyUsed
 
 QkdPolicy = Literal["off", "prefer", "require"]
@@ -127,8 +127,7 @@ def read_offer(offer: bytes, registry: Registry, roles: Sequence[Role], now: int
     """The offer and who made it. Raises UntrustedError for one that is forged, has ended, or names no suite
     that we know.
     """
-    maker = registry.member(unwrap(offer, "offer").signer, roles, now)
-    made, _ = verified(offer, "offer", Offer, only(maker.public))
+    made, maker = registry.said(offer, "offer", Offer, roles, now)
     if not made.made - CLOCK_TOLERANCE_S <= now <= made.ends:
         raise UntrustedError("offer", f"one that holds at {now} s", f"one from {made.made} to {made.ends} s")
     _best_suite(made.suites, SUITES)
@@ -196,9 +195,8 @@ def accept(
     it and before the letter is stored loses the letter: the sender, who has no answer, sends it under a new
     hello.
     """
-    sender = registry.member(unwrap(hello, "hello").signer, roles, now)
-    said, _ = verified(hello, "hello", Hello, only(sender.public))
-    offered = read(unwrap(prepared.offer, "offer").payload, "offer", Offer)
+    said, sender = registry.said(hello, "hello", Hello, roles, now)
+    offered = believed(prepared.offer, "offer", Offer)
     if said.offer != hashlib.sha384(prepared.offer).digest():
         raise UntrustedError("hello", "an answer to this offer", "an answer to another one")
     if now > prepared.ends or not offered.made - CLOCK_TOLERANCE_S <= said.sent <= now + CLOCK_TOLERANCE_S:

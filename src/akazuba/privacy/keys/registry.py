@@ -17,7 +17,7 @@ from akazuba.privacy.keys.enrolment import (
     Role,
 )
 from akazuba.privacy.keys.identity import PublicIdentity
-from akazuba.privacy.keys.signed import verified
+from akazuba.privacy.keys.signed import Message, read, unwrap, verified
 
 
 class Registry:
@@ -102,6 +102,15 @@ class Registry:
         if found.role not in roles:
             raise UntrustedError(found.name, " or ".join(sorted(roles)), found.role)
         return found
+
+    def said(
+        self, data: bytes, kind: str, message: type[Message], roles: Collection[Role], now: int
+    ) -> tuple[Message, Enrolment]:
+        """What a member in one of these roles signed, and who it is. Raises UntrustedError."""
+        claimed = unwrap(data, kind)
+        who = self.member(claimed.signer, roles, now)
+        who.public.verify(kind, claimed.payload, claimed.signature)
+        return read(claimed.payload, kind, message), who
 
     def check_clock(self, now: int) -> None:
         """Raises UntrustedError when the clock shows a time before one that the authority signed at."""

@@ -57,6 +57,13 @@ def verified(
     return read(claimed.payload, kind, message), claimed.signer
 
 
+def believed(data: bytes, kind: str, message: type[Message]) -> Message:
+    """The message in bytes whose signature was checked before, or is not what is asked: nobody vouches for it
+    here. Raises UntrustedError for bytes that are no such message.
+    """
+    return read(unwrap(data, kind).payload, kind, message)
+
+
 def read(data: bytes, kind: str, message: type[Message]) -> Message:
     """Raises UntrustedError with what is wrong with the bytes."""
     try:

@@ -272,6 +272,9 @@ def test_too_few_cases_and_bent_files_are_refused(programme: Path, tmp_path: Pat
     bad.write_bytes(b"PK nonsense")
     with pytest.raises(InputError, match="inputs, labels"):
         own_cases(bad)
+    bad.write_bytes(b"")
+    with pytest.raises(InputError, match="inputs, labels"):
+        own_cases(bad)
     np.savez(
         bad,
         inputs=np.zeros((3, 2)),

@@ -28,7 +28,7 @@ from akazuba.records import (
     Urgency,
 )
 from akazuba.wording.catalogue import ENGLISH, Catalogue, languages
-from akazuba.wording.names import named, with_names
+from akazuba.wording.names import label, named, with_names
 
 WIDTH = 100
 LEVELS = {
@@ -392,10 +392,6 @@ def times(ratio: float) -> str:
         return "×<0.001"
     two_digits = float(f"{ratio:.2g}")
     return f"×{two_digits:,.0f}" if two_digits >= 10 else f"×{two_digits:g}"
-
-
-def label(name: str) -> str:
-    return name.replace("_", " ").replace("-", " ")
 
 
 def _shaded(grid: Sequence[Sequence[float]]) -> list[str]:

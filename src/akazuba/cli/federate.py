@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +14,13 @@ import click
 from akazuba.cli.federate_learn import learn, opinion, own_head, programme
 from akazuba.cli.federate_masked import masked
 from akazuba.cli.federate_release import adopt, predict, release
+from akazuba.cli.federate_shared import fetched, now_s, own_keys, own_sender, read_given, sun, write_out
 from akazuba.cli.federate_simulate import simulate
 from akazuba.cli.shared import FAILED, errors_shown, show
 
 if TYPE_CHECKING:
     from akazuba.federation.gateway import Gateway
     from akazuba.federation.sending import Sender
-    from akazuba.privacy.keys.store import KeyStore
 
 
 @click.group()
@@ -37,35 +36,6 @@ for _command in (adopt, learn, masked, opinion, own_head, predict, programme, re
 
 FOLDER = click.Path(path_type=Path)
 PROGRAMME = click.option("--programme", default="akazuba", show_default=True, help="The programme's name.")
-
-
-def _now() -> int:
-    return int(time.time())
-
-
-@contextmanager
-def _keys() -> Iterator[KeyStore]:
-    from akazuba.privacy.keys.store import KeyStore
-    from akazuba.settings import from_environ
-
-    with closing(KeyStore(from_environ().home / "keys.sqlite3", _now)) as keys:
-        yield keys
-
-
-def _read(path: Path) -> bytes:
-    from akazuba.errors import InputError, why_not_opened
-
-    try:
-        return path.read_bytes()
-    except OSError as problem:
-        raise InputError(str(path), "a file that can be read", why_not_opened(problem)) from problem
-
-
-def _write(path: Path, data: bytes) -> None:
-    from akazuba.federation.stick import put
-
-    put(path, data)
-    show(f"written: {path}")
 
 
 @federate.command()
@@ -87,20 +57,20 @@ def request(role: str, name: str, programme: str, root: Path | None, out: Path) 
     from akazuba.privacy.keys.enrolment import request as asked
     from akazuba.privacy.keys.identity import PublicIdentity
 
-    with errors_shown(), _keys() as keys:
+    with errors_shown(), own_keys() as keys:
         own = keys.identity()
         if role == "authority":
             keys.join(programme, own.public)
-            _write(out, msgspec.msgpack.encode(own.public))
+            write_out(out, msgspec.msgpack.encode(own.public))
             return
         if root is None or not name:
             raise InputError("request", "--name and --root", "one is missing")
         try:
-            public = msgspec.msgpack.decode(_read(root), type=PublicIdentity)
+            public = msgspec.msgpack.decode(read_given(root), type=PublicIdentity)
         except msgspec.MsgspecError as problem:
             raise InputError(str(root), "the authority's public key", str(problem)) from problem
         keys.join(programme, public)
-        _write(out, asked(own, programme, name, role, _now()))  # type: ignore[arg-type]
+        write_out(out, asked(own, programme, name, role, now_s()))  # type: ignore[arg-type]
 
 
 @federate.command()
@@ -113,13 +83,13 @@ def enrol(wanted: Path, out: Path) -> None:
     """
     from akazuba.privacy.keys.enrolment import enrol as enrolled, requested
 
-    with errors_shown(), _keys() as keys:
+    with errors_shown(), own_keys() as keys:
         registry = keys.registry()
-        asked = requested(_read(wanted), registry.programme, _now())
+        asked = requested(read_given(wanted), registry.programme, now_s())
         serial = 1 + max((one.serial for one in registry), default=0)
-        data = enrolled(keys.identity(), registry.programme, asked, serial, _now())
+        data = enrolled(keys.identity(), registry.programme, asked, serial, now_s())
         keys.believe(registry, "enrolment", data)
-        _write(out, data)
+        write_out(out, data)
     show(f"{asked.name} as {asked.role}")
 
 
@@ -132,32 +102,12 @@ def believe(files: tuple[Path, ...]) -> None:
     """
     from akazuba.privacy.keys.enrolment import Enrolment
 
-    with errors_shown(), _keys() as keys:
+    with errors_shown(), own_keys() as keys:
         registry = keys.registry()
         for path in files:
-            taken = keys.believe(registry, "enrolment", _read(path))
+            taken = keys.believe(registry, "enrolment", read_given(path))
             if isinstance(taken, Enrolment):
                 show(f"{taken.name} as {taken.role}")
-
-
-@contextmanager
-def _sender() -> Iterator[Sender]:
-    """Outbox and beliefs of this terminal; what leaves is in the privacy ledger before, once."""
-    from akazuba.federation.outbox import FILE, Outbox
-    from akazuba.federation.sending import Sender
-    from akazuba.privacy.ledger import UNPROTECTED, Ledger
-    from akazuba.settings import from_environ
-
-    home = from_environ().home
-    with _keys() as keys, closing(Outbox(home / FILE, _now)) as outbox, Ledger(home) as ledger:
-        known = {one.sha256 for one in ledger.departures()}
-
-        def departing(data: bytes) -> None:
-            if (digest := sha256(data).hexdigest()) not in known:
-                ledger.depart("model-update", "federation gateway", data, UNPROTECTED)
-                known.add(digest)
-
-        yield Sender(outbox, keys.identity(), keys.registry(), _now, departing)
 
 
 @federate.command()
@@ -184,17 +134,10 @@ def join(
     Example: akazuba federate join https://gateway.example --cases cases.npz --features 30
     """
     from akazuba.federation.doors import HttpLink
-    from akazuba.federation.sending import LinkError
-    from akazuba.federation.updates import released
 
-    with errors_shown(), _sender() as sender, closing(HttpLink(url, authority)) as link:
-        try:
-            if (data := link.model()) is not None:
-                release = released(data, sender.registry, _now())
-                sender.outbox.keep_model(release.version, data)
-                show(f"model: version {release.version}")
-        except LinkError as problem:
-            click.echo(f"error: {problem}", err=True)
+    with errors_shown(), own_sender() as sender, closing(HttpLink(url, authority)) as link:
+        if (version := fetched(sender, link)) is not None:
+            show(f"model: version {version}")
         if cases is not None:
             _train(sender, cases, features, classes, hidden)
         while True:
@@ -210,25 +153,23 @@ def join(
 
 
 def _train(sender: Sender, cases: Path, features: int | None, classes: int, hidden: int) -> None:
-    from akazuba.energy.today import training_allowed
     from akazuba.errors import InputError
     from akazuba.federation.network import Network
-    from akazuba.federation.terminal import TRAINING_H, Training, own_cases, train
+    from akazuba.federation.terminal import Training, own_cases, train
     from akazuba.federation.updates import released
-    from akazuba.settings import from_environ
 
     data = sender.outbox.model()
     if features is None or data is None:
         found = "no --features" if features is None else "no model was ever fetched"
         raise InputError("training", "--features, and a model to start from", found)
-    release = released(data, sender.registry, _now())
-    sun = training_allowed(from_environ().home, _now(), TRAINING_H)
-    show(sun.because)
-    if not sun.allowed:
+    release = released(data, sender.registry, now_s())
+    verdict = sun()
+    show(verdict.because)
+    if not verdict.allowed:
         return
     network = Network(features, classes, hidden)
     own = own_cases(cases)
-    kept = train(sender.outbox, sender.identity, release, network, own, Training(), _now)
+    kept = train(sender.outbox, sender.identity, release, network, own, Training(), now_s)
     used = f"{len(own.labels)} cases used, {own.left_out} neither confirmed nor consented left out"
     show(f"trained: update {kept.serial}, {kept.size} bytes; {used}")
 
@@ -242,7 +183,7 @@ def export_(stick: Path) -> None:
     """
     from akazuba.federation.stick import export
 
-    with errors_shown(), _sender() as sender:
+    with errors_shown(), own_sender() as sender:
         for one in sender.outbox.waiting():
             sender.departing(sender.outbox.read(one.id))
         show(f"on the stick: {len(export(sender.outbox, stick))} updates")
@@ -258,8 +199,8 @@ def import_(stick: Path) -> None:
     from akazuba.federation import stick as sticks
     from akazuba.federation.updates import released
 
-    with errors_shown(), _keys() as keys:
-        role = keys.registry().member(keys.identity().public.key_id, ROLES, _now()).role
+    with errors_shown(), own_keys() as keys:
+        role = keys.registry().member(keys.identity().public.key_id, ROLES, now_s()).role
     if role == "gateway":
         with errors_shown(), _gateway() as opened:
             answers, without = sticks.deliver(stick, opened.take)
@@ -267,9 +208,9 @@ def import_(stick: Path) -> None:
                 sticks.put(stick / sticks.FOLDER / f"newest{sticks.MODEL}", data)
         show(f"answered {answers}, not taken {without}")
         return
-    with errors_shown(), _sender() as sender:
+    with errors_shown(), own_sender() as sender:
         for _, data in sticks.found(stick, sticks.MODEL):
-            sender.outbox.keep_model(released(data, sender.registry, _now()).version, data)
+            sender.outbox.keep_model(released(data, sender.registry, now_s()).version, data)
         taken = sticks.collect(stick, sender.answered)
         show(f"answers {taken}, still waiting {len(sender.outbox.waiting())}")
 
@@ -282,8 +223,8 @@ def _gateway() -> Iterator[Gateway]:
     from akazuba.federation.gateway import FILE, Gateway
     from akazuba.settings import from_environ
 
-    with _keys() as keys:
-        made = Gateway(from_environ().home / FILE, keys.identity(), keys.registry(), _now)
+    with own_keys() as keys:
+        made = Gateway(from_environ().home / FILE, keys.identity(), keys.registry(), now_s)
         with closing(made) as opened:
             yield opened
 
@@ -321,7 +262,7 @@ def gateway(
         home = from_environ().home
         opened = stack.enter_context(_gateway())
         if model is not None:
-            show(f"model: version {opened.publish(_read(model)).version}")
+            show(f"model: version {opened.publish(read_given(model)).version}")
         if superlink is not None:
             command = supernode(home, superlink, authority, node_key, node_port)
             stack.enter_context(child(command, home, home / "flower" / "supernode.log"))
@@ -381,8 +322,8 @@ def serve(
                 expected = "--certificate, --key, --authority and --nodes (or --plain)"
                 raise InputError("serve", expected, "one is missing")
             tls = deployment.Tls(certificate, key, authority, nodes)
-        with _keys() as keys:
-            keys.registry().member(keys.identity().public.key_id, ["coordinator"], _now())
+        with own_keys() as keys:
+            keys.registry().member(keys.identity().public.key_id, ["coordinator"], now_s())
         deployment.write_connection(home, f"{host}:{port}", tls)
         config: dict[str, deployment.Value] = {
             "home": str(home),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from akazuba.cli.federate_shared import fetched, now_s, own_keys, own_sender, read_given, sun, write_out
 from akazuba.cli.shared import FAILED, as_text, errors_shown, show
 from akazuba.cli.store_patients import AS, JSON
 
@@ -45,15 +46,14 @@ def programme(conditions: tuple[str, ...], differential: bool, hidden: int, numb
 
     Example: akazuba federate programme --condition Malaria --condition "Typhoid fever" --out learn.programme
     """
-    from akazuba.cli.federate import _keys, _now, _write
     from akazuba.errors import InputError
     from akazuba.federation.features import KIND, Learning
     from akazuba.knowledge.conditions import open_knowledge
     from akazuba.privacy.keys.signed import sign
 
-    with errors_shown(), _keys() as keys:
+    with errors_shown(), own_keys() as keys:
         registry = keys.registry()
-        registry.member(keys.identity().public.key_id, ["coordinator"], _now())
+        registry.member(keys.identity().public.key_id, ["coordinator"], now_s())
         known = {condition.name for condition in open_knowledge().table.conditions}
         if unknown := [name for name in conditions if name not in known]:
             raise InputError("--condition", "a name in `akazuba knowledge show`", repr(unknown[0]))
@@ -61,7 +61,7 @@ def programme(conditions: tuple[str, ...], differential: bool, hidden: int, numb
             raise InputError("--condition", "two or more", str(len(conditions)))
         learning = Learning(registry.programme, number, conditions, differential, hidden)
         network = learning.network()
-        _write(out, sign(keys.identity(), KIND, learning))
+        write_out(out, sign(keys.identity(), KIND, learning))
     sizes = f"--features {network.features} --classes {network.classes} --hidden {network.hidden}"
     show(f"serve it with {sizes}")
 
@@ -96,31 +96,25 @@ def learn(
 
     Example: akazuba federate learn https://gateway.example --programme learn.programme
     """
-    from akazuba.cli.federate import _now, _read, _sender
     from akazuba.cli.store import acting, opened_store
     from akazuba.errors import InputError
     from akazuba.federation.doors import HttpLink
     from akazuba.federation.features import in_force
-    from akazuba.federation.sending import LinkError
     from akazuba.federation.updates import released
     from akazuba.settings import from_environ
 
     with errors_shown(), ExitStack() as stack:
         if (url is None) != outbox_only:
             raise InputError("learn", "the gateway's URL or --outbox-only", "both" if url else "neither")
-        sender = stack.enter_context(_sender())
-        given = None if signed is None else _read(signed)
-        learning = in_force(from_environ().home, given, sender.registry, _now())
+        sender = stack.enter_context(own_sender())
+        given = None if signed is None else read_given(signed)
+        learning = in_force(from_environ().home, given, sender.registry, now_s())
         link = None if url is None else stack.enter_context(closing(HttpLink(url, authority)))
         if link is not None:
-            try:
-                if (data := link.model()) is not None:
-                    sender.outbox.keep_model(released(data, sender.registry, _now()).version, data)
-            except LinkError as problem:
-                click.echo(f"error: {problem}", err=True)
+            fetched(sender, link)
         if (data := sender.outbox.model()) is None:
             raise InputError("training", "a model to start from", "none was ever fetched")
-        release = released(data, sender.registry, _now())
+        release = released(data, sender.registry, now_s())
         with opened_store() as store:
             by = acting(store, who, "operate")
             facts = _learned(sender, store, by, learning, release, local_epsilon)
@@ -138,7 +132,6 @@ def _learned(
     sender: Sender, store: Store, by: str, learning: Learning, release: ModelRelease, epsilon: float | None
 ) -> dict[str, Any]:
     """Trains if the sun allows it. The log has it before the outbox."""
-    from akazuba.cli.federate import _now
     from akazuba.federation.own_records import UPDATE
     from akazuba.federation.terminal import LocalNoise, Training, train
     from akazuba.privacy.ledger import Ledger
@@ -150,7 +143,7 @@ def _learned(
     with Ledger(from_environ().home) as ledger:
         noise = None if epsilon is None else LocalNoise(epsilon, ledger)
         network, training = learning.network(), Training()
-        made = train(sender.outbox, sender.identity, release, network, cases, training, _now, noise)
+        made = train(sender.outbox, sender.identity, release, network, cases, training, now_s, noise)
         if epsilon is not None:
             facts["epsilon spent in all"] = ledger.total("clinic")
     return facts | {"update": made.id, "bytes": made.size}
@@ -160,17 +153,15 @@ def _cases(
     store: Store, by: str, purpose: str, learning: Learning, version: int
 ) -> tuple[dict[str, Any], OwnCases | None]:
     """What is told of them, and the cases, once they are in the log; None while the sun does not allow it."""
-    from akazuba.cli.federate import _now
-    from akazuba.energy.today import training_allowed
     from akazuba.federation.own_records import about_to_learn, gather
-    from akazuba.federation.terminal import TRAINING_H, Training
+    from akazuba.federation.terminal import Training
     from akazuba.settings import from_environ
     from akazuba.terminology import open_terminology
 
     home = from_environ().home
-    sun = training_allowed(home, _now(), TRAINING_H)
-    facts: dict[str, Any] = {"energy": sun.because, "base version": version}
-    if not sun.allowed:
+    verdict = sun()
+    facts: dict[str, Any] = {"energy": verdict.because, "base version": version}
+    if not verdict.allowed:
         return facts, None
     with open_terminology(home) as terms:
         found = gather(store, learning, terms.ancestors, store.now_ms())
@@ -191,7 +182,6 @@ class _Shared:
 
 def _shared(learning: Learning, sender: Sender) -> _Shared:
     """Raises InputError when there is none, or it is not of this programme."""
-    from akazuba.cli.federate import _now
     from akazuba.cli.federate_release import _releases
     from akazuba.errors import InputError
     from akazuba.federation.release_student import dequantised
@@ -204,7 +194,7 @@ def _shared(learning: Learning, sender: Sender) -> _Shared:
         of = held.release.network
         found = _Shared("student", held.release.number, of, dequantised(of, held.release.student))
     elif (data := sender.outbox.model()) is not None:
-        release = released(data, sender.registry, _now())
+        release = released(data, sender.registry, now_s())
         found = _Shared("model", release.version, network, release.values())
     else:
         raise InputError("model", "one that was fetched, or a student that was adopted", "none")
@@ -225,16 +215,15 @@ def own_head(who: str | None, as_json: bool) -> None:
 
     Example: akazuba federate own-head
     """
-    from akazuba.cli.federate import _now, _sender
     from akazuba.cli.store import acting, opened_store
     from akazuba.federation import own_head as heads
     from akazuba.federation.features import in_force
     from akazuba.federation.own_records import OWN
     from akazuba.settings import from_environ
 
-    with errors_shown(), _sender() as sender, opened_store() as store:
+    with errors_shown(), own_sender() as sender, opened_store() as store:
         by = acting(store, who, "operate")
-        learning = in_force(from_environ().home, None, sender.registry, _now())
+        learning = in_force(from_environ().home, None, sender.registry, now_s())
         shared = _shared(learning, sender)
         facts, cases = _cases(store, by, OWN, learning, shared.version)
         if cases is not None:
@@ -262,7 +251,6 @@ def opinion(assessment: int, who: str | None, as_json: bool) -> None:
 
     Example: akazuba federate opinion 4711
     """
-    from akazuba.cli.federate import _now, _sender
     from akazuba.cli.store import acting, now_ms, opened_store
     from akazuba.federation import own_head as heads
     from akazuba.federation.features import in_force, vector
@@ -273,10 +261,10 @@ def opinion(assessment: int, who: str | None, as_json: bool) -> None:
     from akazuba.settings import from_environ
     from akazuba.terminology import open_terminology
 
-    with errors_shown(), _sender() as sender, opened_store() as store:
+    with errors_shown(), own_sender() as sender, opened_store() as store:
         by = acting(store, who, "see-patients")
         home = from_environ().home
-        learning = in_force(home, None, sender.registry, _now())
+        learning = in_force(home, None, sender.registry, now_s())
         shared = _shared(learning, sender)
         entry = assessment_at(store, assessment, None)
         patients = [entry.patient] if entry.patient else []

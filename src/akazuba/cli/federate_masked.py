@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from akazuba.cli.federate_shared import now_s, own_keys, sun, write_out
 from akazuba.cli.shared import errors_shown, show
 
 if TYPE_CHECKING:
@@ -44,17 +45,14 @@ HIDDEN = click.option("--hidden", type=click.IntRange(0, 10_000), default=0, sho
 @contextmanager
 def _member(role: Role) -> Iterator[tuple[Identity, Registry]]:
     """Raises UntrustedError for a box of another role."""
-    from akazuba.cli.federate import _keys, _now
-
-    with _keys() as keys:
+    with own_keys() as keys:
         registry, identity = keys.registry(), keys.identity()
-        registry.member(identity.public.key_id, [role], _now())
+        registry.member(identity.public.key_id, [role], now_s())
         yield identity, registry
 
 
 @contextmanager
 def _coordinator(network: Network) -> Iterator[tuple[Coordinator, Identity, Registry]]:
-    from akazuba.cli.federate import _now
     from akazuba.federation.accounts import Accounts
     from akazuba.federation.coordinator import FILE, Coordinator
     from akazuba.federation.folding import Rules
@@ -64,30 +62,28 @@ def _coordinator(network: Network) -> Iterator[tuple[Coordinator, Identity, Regi
     with _member("coordinator") as (identity, registry):
         path, start = from_environ().home / FILE, network.start(0)
         carried = Accounts(Budget(1.0, 1e-6))  # what was spent is kept; a masked round's cost is the clinics'
-        made = Coordinator(path, Rules(), start, identity, registry, _now, os.urandom, carried)
+        made = Coordinator(path, Rules(), start, identity, registry, now_s, os.urandom, carried)
         with closing(made):
             yield made, identity, registry
 
 
 @contextmanager
 def _round(folder: Path, identity: Identity, registry: Registry) -> Iterator[Round]:
-    from akazuba.cli.federate import _now
     from akazuba.federation import masked as rounds
     from akazuba.settings import from_environ
 
-    with closing(rounds.server(folder, from_environ().home, identity, registry, _now)) as opened:
+    with closing(rounds.server(folder, from_environ().home, identity, registry, now_s)) as opened:
         yield opened
 
 
 @contextmanager
 def _steward(least: int = 5) -> Iterator[tuple[MaskSteward, Identity, Registry]]:
-    from akazuba.cli.federate import _now
     from akazuba.privacy.aggregation.stewards import MaskSteward
     from akazuba.settings import from_environ
 
     with _member("mask-steward") as (identity, registry):
         path = from_environ().home / "mask-steward.sqlite3"
-        with closing(MaskSteward(path, identity, registry, _now, os.urandom, least)) as made:
+        with closing(MaskSteward(path, identity, registry, now_s, os.urandom, least)) as made:
             yield made, identity, registry
 
 
@@ -102,13 +98,12 @@ def begin(folder: Path, features: int, classes: int, hidden: int, hours: int) ->
 
     Example: akazuba federate masked begin /media/stick --features 30
     """
-    from akazuba.cli.federate import _now
     from akazuba.federation import masked as rounds
     from akazuba.federation.network import Network
 
     with errors_shown(), _coordinator(Network(features, classes, hidden)) as (made, identity, _):
         round_id = os.urandom(16)
-        rounds.begin(folder, identity, made.release(), round_id, _now() + hours * HOUR_S)
+        rounds.begin(folder, identity, made.release(), round_id, now_s() + hours * HOUR_S)
         show(f"round {round_id.hex()} on version {made.folding.version}, for {hours} h")
 
 
@@ -119,11 +114,10 @@ def key(folder: Path) -> None:
 
     Example: akazuba federate masked key /media/stick
     """
-    from akazuba.cli.federate import _now
     from akazuba.federation import masked as rounds
 
     with errors_shown(), _steward() as (steward, identity, registry):
-        rounds.announce(folder, steward, identity.public.key_id, registry, _now())
+        rounds.announce(folder, steward, identity.public.key_id, registry, now_s())
         show("key given")
 
 
@@ -144,12 +138,11 @@ def plan(folder: Path, least: int, most: int, threshold: int, noise: float) -> N
 
     Example: akazuba federate masked plan /media/stick --least 5 --threshold 3
     """
-    from akazuba.cli.federate import _now
     from akazuba.federation import masked as rounds
 
     with errors_shown(), _member("coordinator") as (identity, registry):
         made = rounds.plan(
-            folder, identity, registry, _now(),
+            folder, identity, registry, now_s(),
             least=least, most=most, threshold=threshold, noise_multiplier=noise,
         )  # fmt: skip
         show(f"{made.purpose}: {least} to {most} clinics, {threshold} of {len(made.mask_keys)} stewards open")
@@ -184,11 +177,9 @@ def give(
 
     Example: akazuba federate masked give /media/stick --cases cases.npz --features 30
     """
-    from akazuba.cli.federate import _now
-    from akazuba.energy.today import training_allowed
     from akazuba.federation import masked as rounds
     from akazuba.federation.network import Network
-    from akazuba.federation.terminal import TRAINING_H, Training, own_cases, trained
+    from akazuba.federation.terminal import Training, own_cases, trained
     from akazuba.privacy.aggregation.clinic import Terms
     from akazuba.privacy.ledger import Ledger
     from akazuba.settings import from_environ
@@ -196,10 +187,10 @@ def give(
     with errors_shown(), _member("terminal") as (identity, registry):
         home = from_environ().home
         terms = Terms(least, noise, stewards, threshold)
-        checked, release = rounds.planned(folder, registry, _now(), terms)
-        sun = training_allowed(home, _now(), TRAINING_H)
-        show(sun.because)
-        if not sun.allowed:
+        checked, release = rounds.planned(folder, registry, now_s(), terms)
+        verdict = sun()
+        show(verdict.because)
+        if not verdict.allowed:
             return
         own = own_cases(cases)
         change = trained(release, Network(features, classes, hidden), own, Training()) - release.values()
@@ -219,11 +210,10 @@ def look(folder: Path) -> None:
 
     Example: akazuba federate masked look /media/stick
     """
-    from akazuba.cli.federate import _now
     from akazuba.federation import masked as rounds
 
     with errors_shown(), _steward() as (steward, identity, registry):
-        show(f"uploads that do not open here: {rounds.look(folder, steward, identity, registry, _now())}")
+        show(f"uploads that do not open here: {rounds.look(folder, steward, identity, registry, now_s())}")
 
 
 @masked.command()
@@ -233,12 +223,11 @@ def close(folder: Path) -> None:
 
     Example: akazuba federate masked close /media/stick
     """
-    from akazuba.cli.federate import _now
     from akazuba.federation import masked as rounds
 
     with errors_shown(), _member("coordinator") as (identity, registry):
         with _round(folder, identity, registry) as server:
-            number, refused = rounds.close(folder, server, registry, _now())
+            number, refused = rounds.close(folder, server, registry, now_s())
         show(f"in the sum: {number} clinics")
         for why in refused:
             show(f"left out: {why}")
@@ -252,11 +241,10 @@ def share(folder: Path, least: int) -> None:
 
     Example: akazuba federate masked share /media/stick
     """
-    from akazuba.cli.federate import _now
     from akazuba.federation import masked as rounds
 
     with errors_shown(), _steward(least) as (steward, identity, registry):
-        rounds.share(folder, steward, identity.public.key_id, registry, _now())
+        rounds.share(folder, steward, identity.public.key_id, registry, now_s())
         show("share given")
 
 
@@ -274,13 +262,12 @@ def open_(folder: Path, features: int, classes: int, hidden: int, out: Path | No
 
     Example: akazuba federate masked open /media/stick --features 30 --out version.model
     """
-    from akazuba.cli.federate import _now, _write
     from akazuba.federation import masked as rounds
     from akazuba.federation.network import Network
 
     with errors_shown(), _coordinator(Network(features, classes, hidden)) as (made, identity, registry):
         with _round(folder, identity, registry) as server:
-            total, version = rounds.opened(folder, server, made, registry, _now())
+            total, version = rounds.opened(folder, server, made, registry, now_s())
         show(f"version {version.version}: the sum of {total.clinics} clinics")
         if out is not None:
-            _write(out, made.release())
+            write_out(out, made.release())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from akazuba.cli.federate_shared import now_s, own_keys, read_given
 from akazuba.cli.shared import FAILED, as_text, errors_shown, show
 
 if TYPE_CHECKING:
@@ -22,11 +23,10 @@ JSON = click.option("--json", "as_json", is_flag=True)
 
 @contextmanager
 def _releases() -> Iterator[Releases]:
-    from akazuba.cli.federate import _now
     from akazuba.federation.release import FILE, Releases
     from akazuba.settings import from_environ
 
-    with closing(Releases(from_environ().home / FILE, _now)) as opened:
+    with closing(Releases(from_environ().home / FILE, now_s)) as opened:
         yield opened
 
 
@@ -76,7 +76,6 @@ def release(
 
     Example: akazuba federate release --features 30 --hidden 64 --transfer t.npz --evaluation e.npz --out r
     """
-    from akazuba.cli.federate import _keys, _now
     from akazuba.federation import release as releases, release_files as files
     from akazuba.federation.coordinator import FILE
     from akazuba.federation.network import Network
@@ -84,13 +83,13 @@ def release(
     from akazuba.federation.stick import put
     from akazuba.settings import from_environ
 
-    with errors_shown(), _keys() as keys, _releases() as opened:
+    with errors_shown(), own_keys() as keys, _releases() as opened:
         network, registry = Network(features, classes, hidden), keys.registry()
-        registry.member(keys.identity().public.key_id, ["coordinator"], _now())
+        registry.member(keys.identity().public.key_id, ["coordinator"], now_s())
         models = [files.gateway_model(path, network) for path in gateways]
         path = state or from_environ().home / FILE
         made = releases.tried(
-            releases.source(path, registry, _now(), network, models, delta),
+            releases.source(path, registry, now_s(), network, models, delta),
             student_hidden,
             files.inputs(transfer_file, features, files.LEAST_TRANSFER),
             files.evaluation(evaluation_files, network),
@@ -98,7 +97,7 @@ def release(
             opened.in_force(),
             registry.programme,
             opened.next_number(),
-            _now(),
+            now_s(),
         )
         refusals = made.verdict.refusals()
         if refusals:
@@ -124,14 +123,13 @@ def adopt(file: Path | None, back: bool, features: int | None, as_json: bool) ->
 
     Example: akazuba federate adopt release.bin
     """
-    from akazuba.cli.federate import _keys, _read
     from akazuba.errors import InputError
 
-    with errors_shown(), _keys() as keys, _releases() as opened:
+    with errors_shown(), own_keys() as keys, _releases() as opened:
         if (file is None) is not back:
             raise InputError("adopt", "a FILE, or --back", "both" if back else "neither")
         registry = keys.registry()
-        held = opened.back(registry) if file is None else opened.adopt(_read(file), registry, features)
+        held = opened.back(registry) if file is None else opened.adopt(read_given(file), registry, features)
     facts = {"in_force": True, "id": held.id, **_facts(held.release)}
     show(json.dumps(facts) if as_json else as_text(facts))
 

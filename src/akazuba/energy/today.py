@@ -24,10 +24,10 @@ from akazuba.energy.runs import Start
 from akazuba.energy.sensors import source_for
 from akazuba.energy.sun import Floats, clear_year, panel_yield
 from akazuba.energy.surplus import Surplus, Verdict, may_train, surplus, training_wh
-from akazuba.energy.values import Control, Policy
+from akazuba.energy.values import IN_USE, Control, Policy
 
-IN_USE, IN_USE_S = "in-use", 240.0
-"""In the data folder: the page touches it while somebody is served, and for how long that holds."""
+IN_USE_S = 240.0
+"""For so long the page's mark holds."""
 
 
 @dataclass(frozen=True)

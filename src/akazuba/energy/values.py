@@ -13,6 +13,9 @@ Radio = Literal["connected", "idle", "off"]
 Tier = Literal["student", "cascade", "large"]
 Rest = Literal["sleep", "off"]
 
+IN_USE = "in-use"
+"""In the data folder: the page touches it while somebody is served."""
+
 
 class Reading(NamedTuple):
     """What the sensors say now; None where there is none.

@@ -174,22 +174,28 @@ def close(folder: Path, held: Round, registry: Registry, now: int) -> tuple[int,
     not. Raises UntrustedError for fewer than the plan's least; more may still come then.
     """
     checked, _ = planned(folder, registry, now)
+    refused = [] if held.closed else _taken_in(folder, held, registry, checked, now)
+    accepted = held.accept()
+    put(folder / FOLDER / ACCEPTED, accepted)
+    return len(believed(accepted, "accepted", Accepted).contributions), refused
+
+
+def _taken_in(folder: Path, held: Round, registry: Registry, checked: Checked, now: int) -> list[str]:
+    """Why some uploads are not."""
     refused = []
-    for _, data in [] if held.closed else found(folder, UPLOAD):
+    for _, data in found(folder, UPLOAD):
         try:
             held.take(data)
         except UntrustedError as problem:
             refused.append(str(problem))
-    for _, data in [] if held.closed else found(folder, FAULTY):
+    for _, data in found(folder, FAULTY):
         told, steward = registry.said(data, "masked-faulty", Faulty, ["mask-steward"], now)
         if told.round_id != checked.plan.round_id or steward.public.key_id not in checked.stewards:
             raise UntrustedError("faulty uploads", "what a steward of this round says", steward.name)
         for clinic, why in told.clinics.items():
             held.drop(clinic, why)
             refused.append(why)
-    accepted = held.accept()
-    put(folder / FOLDER / ACCEPTED, accepted)
-    return len(believed(accepted, "accepted", Accepted).contributions), refused
+    return refused
 
 
 def share(folder: Path, steward: MaskSteward, key_id: str, registry: Registry, now: int) -> None:

@@ -50,12 +50,15 @@ class Network:
         return self._forward(model, inputs)[0]
 
     def accuracy(self, model: Numbers, inputs: Numbers, labels: Labels) -> float:
-        return float(np.mean(self.scores(model, inputs).argmax(1) == labels))
+        return float(np.mean(self.answers(model, inputs) == labels))
+
+    def answers(self, model: Numbers, inputs: Numbers) -> Labels:
+        """(cases,) the likeliest class of each."""
+        return np.asarray(self.scores(model, inputs).argmax(1), np.int64)
 
     def loss(self, model: Numbers, inputs: Numbers, labels: Labels) -> float:
         """Mean cross-entropy, in nats."""
-        chances = softmax(self.scores(model, inputs))
-        return float(-np.log(np.maximum(chances[np.arange(len(labels)), labels], 1e-12)).mean())
+        return float(losses(self.scores(model, inputs), labels).mean())
 
     def trained(
         self, model: Numbers, inputs: Numbers, labels: Labels, *, steps: int, rate: float, decay: float = 1e-3
@@ -96,6 +99,12 @@ class Network:
             return np.concatenate(last)
         back = (error @ self.parts(model)[2].T) * (inner > 0)
         return np.concatenate([(inputs.T @ back).ravel(), back.sum(0), *last])
+
+
+def losses(logits: Numbers, labels: Labels) -> Numbers:
+    """(cases,) cross-entropy of each, in nats."""
+    chances = softmax(logits)[np.arange(len(labels)), labels]
+    return np.asarray(-np.log(np.maximum(chances, 1e-12)), np.float32)
 
 
 def softmax(logits: Numbers) -> Numbers:

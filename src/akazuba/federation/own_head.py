@@ -8,20 +8,18 @@ is erased or takes back a consent, it is not used until it is made again.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from math import sqrt
 from typing import Annotated
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 from msgspec import Meta
 
 from akazuba.errors import ArtefactError
-from akazuba.federation.network import Labels, Network, softmax
+from akazuba.federation.network import Labels, Network, losses
 from akazuba.federation.terminal import OwnCases
-from akazuba.federation.updates import Numbers, Sha256
+from akazuba.federation.updates import Numbers, Sha256, sha256_of
 from akazuba.governance.consent import WITHDRAWN
 from akazuba.storage.store import Store
 
@@ -86,11 +84,12 @@ def tried(network: Network, shared: Numbers, cases: OwnCases) -> Trial:
         model = fitted(network, shared, cases.inputs[there], cases.labels[there])
         own[~there] = network.scores(model, cases.inputs[~there])
     before = network.scores(shared, cases.inputs)
-    gains = _losses(before, cases.labels) - _losses(own, cases.labels)
+    lost_shared, lost_own = (losses(one, cases.labels).astype(np.float64) for one in (before, own))
+    gains = lost_shared - lost_own
     return Trial(
         len(gains),
-        float(_losses(before, cases.labels).mean()),
-        float(_losses(own, cases.labels).mean()),
+        float(lost_shared.mean()),
+        float(lost_own.mean()),
         float(gains.mean()),
         float(gains.std(ddof=1)) / sqrt(len(gains)),
         int((before.argmax(1) == cases.labels).sum()),
@@ -101,7 +100,7 @@ def tried(network: Network, shared: Numbers, cases: OwnCases) -> Trial:
 def keep(store: Store, network: Network, shared: Numbers, cases: OwnCases) -> Trial:
     """Tries a head, and keeps one of all cases where it is better; else none is kept from then on."""
     trial = tried(network, shared, cases)
-    head = Head(_digest(shared), b"", store.size)
+    head = Head(sha256_of(shared), b"", store.size)
     if trial.better:
         last = _last_layer(network, shared)
         change = fitted(network, shared, cases.inputs, cases.labels)[last] - shared[last]
@@ -121,7 +120,7 @@ def in_use(store: Store, network: Network, shared: Numbers) -> tuple[Numbers, st
     except msgspec.MsgspecError as problem:
         raise ArtefactError(KEPT_AS, "a last layer of this version", str(problem)) from problem
     last = _last_layer(network, shared)
-    if head.base != _digest(shared):
+    if head.base != sha256_of(shared):
         return shared, "the shared model: this box's own last layer is of an older one"
     if not head.change:
         return shared, "the shared model: a last layer of this box's own was no better"
@@ -136,12 +135,3 @@ def in_use(store: Store, network: Network, shared: Numbers) -> tuple[Numbers, st
 def _last_layer(network: Network, shared: Numbers) -> slice:
     weights, biases = network.parts(shared)[-2:]
     return slice(network.dimension - weights.size - biases.size, network.dimension)
-
-
-def _losses(scores: Numbers, labels: Labels) -> npt.NDArray[np.float64]:
-    chances = softmax(scores)[np.arange(len(labels)), labels].astype(np.float64)
-    return np.asarray(-np.log(np.maximum(chances, 1e-12)))
-
-
-def _digest(shared: Numbers) -> bytes:
-    return hashlib.sha256(shared.astype("<f4").tobytes()).digest()

@@ -15,11 +15,11 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import numpy as np
 from msgspec import Meta
 
 from akazuba.durable import open_durable, writing
@@ -28,7 +28,7 @@ from akazuba.federation.accounts import epsilon_of
 from akazuba.federation.folding import State
 from akazuba.federation.network import Labels, Network, softmax
 from akazuba.federation.release_files import Evaluation, Inputs
-from akazuba.federation.release_gate import Answers, Verdict, gate
+from akazuba.federation.release_gate import Verdict, gate
 from akazuba.federation.release_student import (
     TIMES_SMALLER,
     Int8,
@@ -37,7 +37,7 @@ from akazuba.federation.release_student import (
     distilled,
     quantised,
 )
-from akazuba.federation.updates import Numbers, Sha256, released
+from akazuba.federation.updates import Numbers, Sha256, released, sha256_of
 from akazuba.privacy.keys.enrolment import CLOCK_TOLERANCE_S, Name, Time
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
@@ -105,7 +105,7 @@ class StudentRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return softmax(self.network.scores(dequantised(self.network, self.student), inputs))
 
     def answers(self, inputs: Numbers) -> Labels:
-        return np.asarray(self.chances(inputs).argmax(1), np.int64)
+        return self.network.answers(dequantised(self.network, self.student), inputs)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Source:
 
     def answers(self, inputs: Numbers) -> Labels:
         """Of the aggregated model."""
-        return np.asarray(self.network.scores(self.models[0], inputs).argmax(1), np.int64)
+        return self.network.answers(self.models[0], inputs)
 
 
 def source(
@@ -169,7 +169,7 @@ def source(
         newest.base().sha256,
         network.dimension,
         ledger.digest(),
-        [hashlib.sha256(one.astype("<f4").tobytes()).digest() for one in gateways],
+        [sha256_of(one) for one in gateways],
         epsilon,
         None if epsilon is None else delta,
     )
@@ -197,7 +197,7 @@ def tried(
     network = Network(teacher.features, teacher.classes, hidden)
     student = quantised(network, distilled(teacher, source.models, network, transfer.inputs, lesson))
     numbers = dequantised(network, student)
-    new: Answers = lambda inputs: np.asarray(network.scores(numbers, inputs).argmax(1), np.int64)  # noqa: E731
+    new = partial(network.answers, numbers)
     shape = (teacher.features, teacher.classes)
     rival = old.release if old and shape == (old.release.features, old.release.classes) else None
     before, known = (rival.answers, rival.verdict.sites) if rival else (None, {})

@@ -12,16 +12,14 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from akazuba.errors import InputError, why_not_opened
+from akazuba.errors import InputError
+from akazuba.federation.arrays import arrays_of, read_file
 from akazuba.federation.network import Network
 from akazuba.federation.updates import Numbers
 from akazuba.federation.worlds import Cases
 
-FILE_BYTES = 256 * 1024 * 1024
 LEAST_TRANSFER = 100
 """Fewer transfer inputs teach next to nothing."""
-
-Arrays = dict[str, npt.NDArray[np.generic]]
 
 
 @dataclass(frozen=True)
@@ -45,8 +43,8 @@ def inputs(path: Path, features: int, least: int = 1) -> Inputs:
     somebody's cases. least: so many of them. Raises InputError.
     """
     expected = "an .npz with inputs and nothing else"
-    data = _read(path, expected)
-    arrays = _arrays(path, data, expected)
+    data = read_file(path, expected)
+    arrays = arrays_of(path, data, expected)
     if set(arrays) != {"inputs"}:
         raise InputError(str(path), expected, ", ".join(sorted(arrays)) or "nothing")
     found = _finite(path, arrays["inputs"], features)
@@ -63,9 +61,9 @@ def evaluation(paths: Sequence[Path], network: Network) -> Evaluation:
     sites: dict[str, Cases] = {}
     digests = []
     for path in paths:
-        data = _read(path, expected)
+        data = read_file(path, expected)
         digests.append(hashlib.sha256(data).digest())
-        arrays = _arrays(path, data, expected)
+        arrays = arrays_of(path, data, expected)
         if not {"inputs", "labels"} <= set(arrays) <= {"inputs", "labels", "site"}:
             raise InputError(str(path), expected, ", ".join(sorted(arrays)) or "nothing")
         found, labels = _finite(path, arrays["inputs"], network.features), arrays["labels"]
@@ -90,7 +88,7 @@ def gateway_model(path: Path, network: Network) -> Numbers:
     """(dimension,) of a .npy: what a gateway's own sums made of the model. Raises InputError."""
     expected = f"a .npy of {network.dimension} finite numbers"
     try:
-        numbers = np.load(io.BytesIO(_read(path, expected)), allow_pickle=False)
+        numbers = np.load(io.BytesIO(read_file(path, expected)), allow_pickle=False)
     except (ValueError, EOFError, BadZipFile) as problem:
         raise InputError(str(path), expected, str(problem)) from problem
     if (
@@ -102,27 +100,6 @@ def gateway_model(path: Path, network: Network) -> Numbers:
     if not np.isfinite(numbers).all():
         raise InputError(str(path), expected, "NaN or infinity")
     return np.asarray(numbers, np.float32)
-
-
-def _read(path: Path, expected: str) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(FILE_BYTES + 1)
-    except OSError as problem:
-        raise InputError(str(path), expected, why_not_opened(problem)) from problem
-    if len(data) > FILE_BYTES:
-        raise InputError(str(path), f"at most {FILE_BYTES} bytes", "more")
-    return data
-
-
-def _arrays(path: Path, data: bytes, expected: str) -> Arrays:
-    try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            if sum(one.file_size for one in file.zip.infolist()) > FILE_BYTES:
-                raise InputError(str(path), f"at most {FILE_BYTES} bytes unpacked", "more")
-            return {name: file[name] for name in file.files}
-    except (ValueError, TypeError, AttributeError, EOFError, BadZipFile) as problem:
-        raise InputError(str(path), expected, str(problem)) from problem
 
 
 def _finite(path: Path, inputs: npt.NDArray[np.generic], features: int) -> Numbers:

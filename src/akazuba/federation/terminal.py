@@ -8,11 +8,11 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
-from akazuba.errors import InputError, why_not_opened
+from akazuba.errors import InputError
+from akazuba.federation.arrays import arrays_of, read_file
 from akazuba.federation.clipping import clipped
 from akazuba.federation.local import noise_for, noised
 from akazuba.federation.network import Labels, Network
@@ -33,8 +33,6 @@ leave. A network of this size takes seconds of it.
 
 LOOK_BACK_S = 7 * 86_400
 """Another model is kept to look back with after that."""
-
-FILE_BYTES = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -81,15 +79,11 @@ def own_cases(path: Path) -> OwnCases:
     `consented` (cases,) yes or no. Only cases that are both are kept. Raises InputError.
     """
     expected = "an .npz with inputs, labels, confirmed and consented"
+    arrays = arrays_of(path, read_file(path, expected), expected)
     try:
-        if path.stat().st_size > FILE_BYTES:
-            raise InputError(str(path), f"at most {FILE_BYTES} bytes", "more")
-        with np.load(path, allow_pickle=False) as file:
-            inputs = np.asarray(file["inputs"], np.float32)
-            labels, confirmed, consented = (file[name] for name in ("labels", "confirmed", "consented"))
-    except OSError as problem:
-        raise InputError(str(path), expected, why_not_opened(problem)) from problem
-    except (KeyError, ValueError, BadZipFile) as problem:
+        inputs = np.asarray(arrays["inputs"], np.float32)
+        labels, confirmed, consented = (arrays[name] for name in ("labels", "confirmed", "consented"))
+    except (KeyError, ValueError) as problem:
         raise InputError(str(path), expected, str(problem)) from problem
     shapes = {labels.shape, confirmed.shape, consented.shape}
     if (
@@ -102,7 +96,7 @@ def own_cases(path: Path) -> OwnCases:
         )
     if labels.dtype.kind not in "iu" or not np.isfinite(inputs).all():
         raise InputError(str(path), "whole labels and finite inputs", str(labels.dtype))
-    may = confirmed & consented
+    may = np.logical_and(confirmed, consented)
     return OwnCases(inputs[may], labels[may].astype(np.int64), int(len(may) - may.sum()))
 
 

@@ -153,6 +153,11 @@ class Received:
     clock_off: bool
 
 
+def sha256_of(numbers: Numbers) -> bytes:
+    """Of a model's, as a release holds them."""
+    return hashlib.sha256(numbers.astype("<f4").tobytes()).digest()
+
+
 def coded(values: npt.ArrayLike, coding: Coding) -> tuple[bytes, float]:
     """The bytes and the scale. values: (dimension,). int8 rounds to the nearest of 255 steps, so a number is
     off by at most 1/254 of the largest. Raises InputError for numbers that are not finite.

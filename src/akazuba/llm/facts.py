@@ -15,6 +15,7 @@ from typing import Literal, Protocol
 from msgspec import UNSET
 
 from akazuba.records import GIVEN, Action, Assessment, Candidate, ImageReading, Level, Triage
+from akazuba.wording.names import label
 
 FactKind = Literal[
     "urgency", "reason", "missing", "note", "condition", "evidence", "image", "action", "question", "review"
@@ -192,8 +193,8 @@ class _Nurse:
             whys = [image.why] if image.why else [problem.message for problem in image.quality.problems]
             row = "The picture ({}) was not assessed: {}."
             return _Told("image", row, (kind, self._words.join(whys or ["not known"])), "image")
-        label, share = max(image.labels.items(), key=lambda item: item[1])
-        holes = (kind, self._words.say(label.replace("_", " ").replace("-", " ")), percent(share))
+        called, share = max(image.labels.items(), key=lambda item: item[1])
+        holes = (kind, self._words.say(label(called)), percent(share))
         return _Told("image", "The picture ({}) looks most like {} ({}).", holes, image.model or "image")
 
     def _plan(self, plan: Sequence[Action]) -> Iterator[_Told]:

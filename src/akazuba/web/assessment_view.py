@@ -14,7 +14,7 @@ from types import MappingProxyType
 from akazuba.guidelines.inputs import Input
 from akazuba.llm.facts import percent
 from akazuba.llm.narrative import by_rules
-from akazuba.page import LEVELS, group_of, label, times
+from akazuba.page import LEVELS, group_of, times
 from akazuba.records import (
     Action,
     Assessment,
@@ -32,7 +32,7 @@ from akazuba.records import (
 from akazuba.web.pages import document_words
 from akazuba.web.vitals import VITALS, Field
 from akazuba.wording.documents import in_language
-from akazuba.wording.names import valued, with_names
+from akazuba.wording.names import label, valued, with_names
 
 SHOWN = 5
 WIDEST = math.log(1000.0)

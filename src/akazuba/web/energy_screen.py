@@ -19,14 +19,15 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
 from akazuba.energy.plot import Curve, plan_title, svg
+from akazuba.energy.values import IN_USE
 from akazuba.errors import AkazubaError, OutOfTimeError
 from akazuba.web import access
 from akazuba.web.pages import page
 
 PLAN_S, KEPT_S = 60.0, 300.0
 """How long a plan may take, and for how long it is shown again."""
-IN_USE, TOUCH_S = "in-use", 20.0
-"""In the box's home: a box whose page was asked for something lately is not put to rest."""
+TOUCH_S = 20.0
+"""How often, at most, the mark is set that keeps a box whose page is in use from being put to rest."""
 
 
 def routes() -> list[BaseRoute]:

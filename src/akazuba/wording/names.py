@@ -34,6 +34,15 @@ def named(name: str) -> str:
     return words.partition(HOLE)[0].rstrip(" :").removesuffix(" for")
 
 
+def label(name: str) -> str:
+    """What a picture's network calls something.
+
+    >>> label("basal-cell-carcinoma")
+    'basal cell carcinoma'
+    """
+    return name.replace("_", " ").replace("-", " ")
+
+
 def with_names(text: str) -> str:
     """A text in which machine names may stand.
 

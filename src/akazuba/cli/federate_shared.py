@@ -1,0 +1,97 @@
+"""What the commands of `akazuba federate` begin with: the box's keys, its outbox, its clock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from akazuba.cli.shared import show
+
+if TYPE_CHECKING:
+    from akazuba.energy.surplus import Verdict
+    from akazuba.federation.doors import HttpLink
+    from akazuba.federation.sending import Sender
+    from akazuba.privacy.keys.store import KeyStore
+
+
+def now_s() -> int:
+    """Seconds since 1970."""
+    return int(time.time())
+
+
+@contextmanager
+def own_keys() -> Iterator[KeyStore]:
+    from akazuba.privacy.keys.store import KeyStore
+    from akazuba.settings import from_environ
+
+    with closing(KeyStore(from_environ().home / "keys.sqlite3", now_s)) as keys:
+        yield keys
+
+
+@contextmanager
+def own_sender() -> Iterator[Sender]:
+    """Outbox and beliefs of this terminal; what leaves is in the privacy ledger before, once."""
+    from akazuba.federation.outbox import FILE, Outbox
+    from akazuba.federation.sending import Sender
+    from akazuba.privacy.ledger import UNPROTECTED, Ledger
+    from akazuba.settings import from_environ
+
+    home = from_environ().home
+    with own_keys() as keys, closing(Outbox(home / FILE, now_s)) as outbox, Ledger(home) as ledger:
+        known = {one.sha256 for one in ledger.departures()}
+
+        def departing(data: bytes) -> None:
+            if (digest := sha256(data).hexdigest()) not in known:
+                ledger.depart("model-update", "federation gateway", data, UNPROTECTED)
+                known.add(digest)
+
+        yield Sender(outbox, keys.identity(), keys.registry(), now_s, departing)
+
+
+def fetched(sender: Sender, link: HttpLink) -> int | None:
+    """Version of the newest model, which is kept; None where the gateway has none or cannot be reached, which
+    is told.
+    """
+    from akazuba.federation.sending import LinkError
+    from akazuba.federation.updates import released
+
+    try:
+        if (data := link.model()) is None:
+            return None
+        version = released(data, sender.registry, now_s()).version
+        sender.outbox.keep_model(version, data)
+    except LinkError as problem:
+        click.echo(f"error: {problem}", err=True)
+        return None
+    return version
+
+
+def sun() -> Verdict:
+    """Whether this box may train now."""
+    from akazuba.energy.today import training_allowed
+    from akazuba.federation.terminal import TRAINING_H
+    from akazuba.settings import from_environ
+
+    return training_allowed(from_environ().home, now_s(), TRAINING_H)
+
+
+def read_given(path: Path) -> bytes:
+    from akazuba.errors import InputError, why_not_opened
+
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        raise InputError(str(path), "a file that can be read", why_not_opened(problem)) from problem
+
+
+def write_out(path: Path, data: bytes) -> None:
+    from akazuba.federation.stick import put
+
+    put(path, data)
+    show(f"written: {path}")

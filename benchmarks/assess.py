@@ -11,7 +11,6 @@ memory is the kernel's high-water mark of that process.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import statistics
@@ -21,6 +20,8 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from figures import options_of, tell
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT.parent / "shared" / "data"
@@ -35,15 +36,9 @@ VITALS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="one run instead of five")
-    parser.add_argument("--json", action="store_true", help="end with one JSON object")
-    arguments = parser.parse_args()
+    arguments = options_of(__doc__, "quick: one run instead of five", "json").parse_args()
     facts = measured(DATA if DATA.is_dir() else None, runs=1 if arguments.quick else 5)
-    for key, value in facts.items():
-        print(f"{key:22} {value}")
-    if arguments.json:
-        print(json.dumps(facts))
+    tell(facts, arguments, __file__, lines=True)
 
 
 def measured(data: Path | None, runs: int, size: int = 100) -> dict[str, str | float]:

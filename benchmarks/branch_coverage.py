@@ -9,7 +9,6 @@ lines. Printed for each room and each file; --list names every branch that was n
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
@@ -22,8 +21,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from figures import keep, options_of
+
 ROOT = Path(__file__).parent.parent
-RESULTS = Path(__file__).parent / "results" / "branch_coverage.json"
 PACKAGE = "src/akazuba"
 
 
@@ -159,17 +159,15 @@ def _percent(row: dict[str, int]) -> float:
 
 
 def main() -> None:
-    given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    given = options_of(__doc__, "list", "json", "save")
     given.add_argument("--only", action="append", choices=tuple(ROOMS))
-    for name in ("--list", "--json", "--save"):
-        given.add_argument(name, action="store_true")
     options = given.parse_args()
     begun = time.monotonic()
     facts = measured(options.only or tuple(ROOMS))
     facts["seconds"] = round(time.monotonic() - begun)
     facts |= {"python": platform.python_version(), "machine": platform.machine()}
     if options.save:
-        RESULTS.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        keep(facts, __file__)
     if options.json:
         print(json.dumps(facts))
         return

@@ -16,14 +16,12 @@ Intervals: 95 %, bootstrapped over patients. `--quick` takes every second film.
 
 from __future__ import annotations
 
-import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import engine_refusals
 import numpy as np
-from engine import shown
+from figures import options_of, tell
 
 from akazuba.diagnosis.engine import Engine, open_engine
 from akazuba.diagnosis.pixels import squashed
@@ -35,9 +33,7 @@ LEAST = 10
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="every second film")
-    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    parser = options_of(__doc__, "quick: every second film", "json")
     parser.add_argument("--data", type=Path, default=DATA)
     arguments = parser.parse_args()
     folder = arguments.data / "cxr_multisite_notes"
@@ -50,10 +46,7 @@ def main() -> None:
     facts: dict[str, Any] = {"chest_sites_n": len(rows)}
     facts |= left_out(rows, cells(engine, films))
     facts |= from_elsewhere(engine, rows, films)
-    for key, value in facts.items():
-        print(f"{key:44} {shown(value)}")
-    if arguments.json:
-        print(json.dumps(facts))
+    tell(facts, arguments, __file__, lines=True)
 
 
 def cells(engine: Engine, films: list[Any]) -> measure.Floats:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from language import wilson
+from figures import wilson
 
 from akazuba.guidelines.care import patient_of
 from akazuba.guidelines.case_values import values_of

@@ -20,7 +20,6 @@ hpo3 and every third for craftmd and ddxplus. hpo3 goes into a scratch folder un
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -36,7 +35,7 @@ import hpo_similarity
 import numpy as np
 import numpy.typing as npt
 import vignettes
-from engine import shown
+from figures import options_of, shown
 
 from akazuba.box import Box
 from akazuba.diagnosis.evidence import columns_of
@@ -78,9 +77,7 @@ print(json.dumps({"load_ms": loaded * 1e3, "load_mb": held() - before}))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer cases of the slow parts")
-    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    parser = options_of(__doc__, "quick: fewer cases of the slow parts", "json")
     parser.add_argument("--data", type=Path, default=DATA)
     parser.add_argument("--hpo3", type=Path, help="folder in which hpo3 is installed")
     arguments = parser.parse_args()

@@ -17,7 +17,6 @@ lasting: whether a small kit lasts when the board is so far off the table that i
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import platform
@@ -25,13 +24,12 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from functools import cache
-from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 from energy_sensitivity import lasting, sensitivity
-from language import wilson
+from figures import options_of, tell, wilson
 
 from akazuba.energy.baselines import AlwaysOn, Threshold
 from akazuba.energy.compare import AMPLE, FAULTS
@@ -50,7 +48,6 @@ from akazuba.energy.sites import site, sites
 from akazuba.energy.values import Policy
 from akazuba.energy.weather import Weather, simulated_year
 
-RESULTS = Path(__file__).parent / "results" / "energy.json"
 TUNED_ON = (("kinshasa", 101), ("monrovia", 102))
 DAY, NIGHT_TOO = Habits(), Habits(opens=0.0, closes=24.0)
 POSTS = {"": DAY, "_24h": NIGHT_TOO}
@@ -390,18 +387,12 @@ def measured(*, quick: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--quick", action="store_true")
-    arguments.add_argument("--json", action="store_true")
-    arguments.add_argument("--save", action="store_true")
-    arguments.add_argument("--tune", action="store_true")
-    given = arguments.parse_args()
+    given = options_of(__doc__, "quick", "json", "save", "tune").parse_args()
     started = time.monotonic()
     figures: dict[str, Any] = {"tuning": tuned()} if given.tune else measured(quick=given.quick)
     figures["seconds"] = round(time.monotonic() - started, 1)
-    if given.save and not given.tune:
-        RESULTS.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(figures) if given.json else json.dumps(figures, indent=2))
+    given.save = given.save and not given.tune
+    tell(figures, given, __file__)
 
 
 if __name__ == "__main__":

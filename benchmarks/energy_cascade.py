@@ -21,7 +21,6 @@ saves over always the larger model in a day's readings, of what a SIMULATED box 
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import subprocess
@@ -34,6 +33,7 @@ import engine
 import engine_speed
 import numpy as np
 import numpy.typing as npt
+from figures import options_of, tell
 
 from akazuba.diagnosis import artefacts
 from akazuba.energy.cascade import Case, cheapest, curve
@@ -46,7 +46,6 @@ from akazuba.energy.sites import site
 from akazuba.energy.weather import simulated_year
 from akazuba.training import measure
 
-RESULTS = Path(__file__).parent / "results" / "energy_cascade.json"
 SETS = {"skin-photo": "fused", "chest-xray.child": "image", "chest-xray.adult": "image"}
 """Head -> what it reads."""
 CHAINS = (("tiny", "student"), ("student", "full"), ("tiny", "full"))
@@ -230,18 +229,13 @@ def measured(data: Path | None, full: Path | None, *, quick: bool) -> dict[str, 
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--quick", action="store_true")
-    arguments.add_argument("--json", action="store_true")
-    arguments.add_argument("--save", action="store_true")
+    arguments = options_of(__doc__, "quick", "json", "save")
     arguments.add_argument("--data", type=Path, default=engine.ROOT.parent / "shared" / "data")
     arguments.add_argument("--full", type=Path, help="folder of the full profile, for its speed")
     given = arguments.parse_args()
     data = given.data if given.data.is_dir() else None
     figures = measured(data, given.full, quick=given.quick)
-    if given.save:
-        RESULTS.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(figures) if given.json else json.dumps(figures, indent=2))
+    tell(figures, given, __file__)
 
 
 if __name__ == "__main__":

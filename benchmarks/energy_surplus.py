@@ -13,14 +13,12 @@ a training of so many hours at full clock. Intervals are 95 % bootstraps over si
 
 from __future__ import annotations
 
-import argparse
-import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from energy import Estimate, interval, people, reported, weather
+from figures import options_of, tell
 
 from akazuba.energy.demand import Habits
 from akazuba.energy.devices import NOT_METERED, device
@@ -32,7 +30,6 @@ from akazuba.energy.runs import Start, Trace
 from akazuba.energy.simulate import simulate
 from akazuba.energy.surplus import surplus, training_wh
 
-RESULTS = Path(__file__).parent / "results" / "energy_surplus.json"
 WANTED = {"held": ">= 0.75"}
 IDLE = Habits(training_h=0.0)
 ASKED_AT, EVERY_DAYS, FIRST_DAY = 10 * 12, 3, 31
@@ -100,15 +97,9 @@ def measured(*, quick: bool) -> dict[str, Any]:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--quick", action="store_true")
-    arguments.add_argument("--json", action="store_true")
-    arguments.add_argument("--save", action="store_true")
-    given = arguments.parse_args()
+    given = options_of(__doc__, "quick", "json", "save").parse_args()
     figures = measured(quick=given.quick)
-    if given.save:
-        RESULTS.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(figures) if given.json else json.dumps(figures, indent=2))
+    tell(figures, given, __file__)
 
 
 if __name__ == "__main__":

@@ -15,10 +15,8 @@ takes fewer runs and pictures.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ import assess
 import engine_refusals
 import engine_speed
 import numpy as np
+from figures import options_of, tell
 from PIL import Image
 
 from akazuba.diagnosis import calibration, profiles
@@ -40,9 +39,7 @@ PROFILES = {"": "student", "_teacher": "full", "_tiny": "tiny"}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer runs and pictures")
-    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    parser = options_of(__doc__, "quick: fewer runs and pictures", "json")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data")
     arguments = parser.parse_args()
     if not arguments.data.is_dir():
@@ -60,16 +57,7 @@ def main() -> None:
     facts |= child_chest(record["heads"]["chest-xray.child"], data, arguments.quick)
     facts |= adult_chest(record["heads"]["chest-xray.adult"], data)
     facts |= engine_refusals.refusals(data, 100 if arguments.quick else 500)
-    for key, value in facts.items():
-        print(f"{key:44} {shown(value)}")
-    if arguments.json:
-        print(json.dumps(facts))
-
-
-def shown(value: object) -> str:
-    if isinstance(value, Mapping) and "low" in value:
-        return f"{value['value']} ({value['low']} to {value['high']}, n = {value['n']})"
-    return str(value)
+    tell(facts, arguments, __file__, lines=True)
 
 
 class Folds:

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from akazuba.diagnosis.engine import open_engine
+from akazuba.diagnosis.network import Network
 from akazuba.diagnosis.pixels import squashed
 from akazuba.durable import write_durably
-from akazuba.federation.network import Network
 from akazuba.federation.worlds import Cases, Table
 
 SKIN, CHEST = "ham10000_4site", "cxr_multisite_notes"

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from akazuba.federation.network import Network
+from akazuba.diagnosis.network import Network
 from akazuba.federation.release import Held, Source, StudentRelease, Teacher, tried
 from akazuba.federation.release_files import Evaluation, Inputs
 from akazuba.federation.release_student import Lesson, dequantised, distilled, quantised

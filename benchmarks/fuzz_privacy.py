@@ -12,7 +12,6 @@ they are read in a child process, which may end; here it counts whether the pare
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import random
 import re
@@ -24,6 +23,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from figures import options_of, tell
 
 if "--child" in sys.argv:
     import atheris
@@ -74,7 +75,6 @@ with instrumented:
     from akazuba.privacy.qkd.requests import Answer, Request
     from akazuba.privacy.qkd.store import Store
 
-RESULTS = Path(__file__).parent / "results" / "fuzz_privacy.json"
 Parser = Callable[[bytes], object]
 
 
@@ -300,19 +300,15 @@ def bent_ciphertexts(number: int) -> dict[str, int]:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = options_of(__doc__, "json", "save")
     arguments.add_argument("--runs", type=int, default=1_000_000)
     arguments.add_argument("--ciphertexts", type=int, default=2_000)
-    arguments.add_argument("--json", action="store_true")
-    arguments.add_argument("--save", action="store_true")
     arguments.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     given = arguments.parse_args()
     if given.child:
         _child(given.runs)
     figures = fuzzed(given.runs) | bent_ciphertexts(given.ciphertexts)
-    if given.save:
-        RESULTS.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(figures) if given.json else json.dumps(figures, indent=2))
+    tell(figures, given, __file__)
     sys.exit(1 if figures["fuzz_crashes"] else 0)
 
 

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import engine_refusals
 import numpy as np
 from engine import RECORD, Folds
+from figures import wilson
 from gallery_plots import Bin, Bools, Floats, Maps, Panel, Ratio, Site, Waits, places
-from quality import share as wilson
 
 from akazuba.diagnosis import calibration
 from akazuba.diagnosis.engine import Engine, open_engine

@@ -20,7 +20,6 @@
 
 from __future__ import annotations
 
-import argparse
 import csv
 import json
 import statistics
@@ -32,7 +31,7 @@ from typing import Any
 import chronic_plans
 import msgspec
 import triage_vignettes
-from language import wilson
+from figures import options_of, wilson
 
 from akazuba.guidelines.describe import checks, summaries
 from akazuba.guidelines.growth import Measured, growth
@@ -168,12 +167,7 @@ def own_and_others(desk: Desk) -> dict[str, object]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--json", action="store_true", help="only the JSON object")
-    options = parser.parse_args(arguments)
+    options = options_of(__doc__, "quick", "json: only the JSON object").parse_args(arguments)
     desk = open_desk(from_environ())
     result = own_and_others(desk)
     if GROWTH.exists():

@@ -19,8 +19,6 @@ Intervals: 95 % over pictures. `--quick` takes 40 pictures of each kind instead 
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 import time
 from collections.abc import Callable
@@ -32,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
-from engine import shown
+from figures import options_of, tell
 
 from akazuba.diagnosis import artefacts, calibration
 from akazuba.diagnosis.engine import Engine, open_engine
@@ -48,9 +46,7 @@ Grid = npt.NDArray[np.float64]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="40 pictures of each kind")
-    parser.add_argument("--json", action="store_true", help="end with one JSON object")
+    parser = options_of(__doc__, "quick: 40 pictures of each kind", "json")
     parser.add_argument("--data", type=Path, default=DATA)
     arguments = parser.parse_args()
     if not arguments.data.is_dir():
@@ -71,10 +67,7 @@ def main() -> None:
         ]
         notes = [row.get("note", "") for row in rows]
         facts |= {f"{key}_{kind}": value for key, value in deletion(engine, pictures, notes, age).items()}
-    for key, value in facts.items():
-        print(f"{key:44} {shown(value)}")
-    if arguments.json:
-        print(json.dumps(facts))
+    tell(facts, arguments, __file__, lines=True)
 
 
 def deletion(engine: Engine, pictures: list[Picture], notes: list[str], age: float) -> dict[str, Any]:

@@ -16,7 +16,6 @@ present. `--quick` bootstraps 500 times instead of 4,000 and reads 150 of the 40
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import statistics
@@ -24,9 +23,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
-from math import sqrt
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+from figures import estimate, options_of, wilson
 
 from akazuba.language.matching import Matcher, english_lexicon
 from akazuba.language.reader import Reader
@@ -35,7 +35,6 @@ from akazuba.terminology import Ancestors, Terminology, open_terminology
 
 NOTES = Path(__file__).parent / "data" / "annotated_notes.ndjson"
 AVEY = Path(__file__).parents[2] / "shared" / "data" / "text_dx_cases" / "avey400.jsonl"
-Z95 = 1.959964
 SEED = 20260314
 SPLITS = ("dev", "heldout", "fresh")
 
@@ -70,19 +69,6 @@ def everything_present(terminology: Terminology) -> Read:
     return read
 
 
-def wilson(hits: int, n: int) -> dict[str, float | int | None]:
-    if n == 0:
-        return {"value": None, "low": None, "high": None, "n": 0}
-    share, z2 = hits / n, Z95**2
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 * sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
-    return _estimate(share, max(0.0, middle - half), min(1.0, middle + half), n)
-
-
-def _estimate(value: float, low: float, high: float, n: int) -> dict[str, float | int | None]:
-    return {"value": round(value, 4), "low": round(low, 4), "high": round(high, 4), "n": n}
-
-
 Counts = tuple[int, int, int]
 """Right, read and annotated findings of one note."""
 
@@ -102,7 +88,7 @@ def with_intervals(counts: Sequence[Counts], rounds: int) -> dict[str, dict[str,
     for name, value in scores(counts).items():
         drawn = sorted(sample[name] for sample in samples)
         low, high = drawn[int(0.025 * rounds)], drawn[int(0.975 * rounds) - 1]
-        result[name] = _estimate(value, low, high, len(counts))
+        result[name] = estimate(value, low, high, len(counts))
     return result
 
 
@@ -186,8 +172,8 @@ def measure_own_notes(
                 ("present",) if prefix else ("present", "absent")
             ):  # the baseline reads nothing as absent
                 counts = own_notes(read, part, kind, ancestors)
-                for name, estimate in with_intervals(counts, rounds).items():
-                    result[f"{prefix}{kind}_{name}_{split}"] = estimate
+                for name, found in with_intervals(counts, rounds).items():
+                    result[f"{prefix}{kind}_{name}_{split}"] = found
     return result
 
 
@@ -219,12 +205,8 @@ def measure(home: Path, *, quick: bool) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="500 bootstrap rounds, 150 vignettes")
-    parser.add_argument("--json", action="store_true", help="only the JSON object")
-    arguments = parser.parse_args()
+    flags = ("quick: 500 bootstrap rounds, 150 vignettes", "json: only the JSON object")
+    arguments = options_of(__doc__, *flags).parse_args()
     with TemporaryDirectory() as home:
         result = measure(Path(home), quick=arguments.quick)
     if not arguments.json:

@@ -18,7 +18,6 @@ latencies scale with it.
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import statistics
@@ -29,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from language import wilson
+from figures import options_of, tell, wilson
 from llm_faults import KINDS, corrupted, unsupported
 from llm_tasks import afrimedqa, answered, attacked, extracted, led, second_read
 
@@ -176,9 +175,7 @@ def gate(figures: dict[str, Any]) -> list[str]:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--quick", action="store_true")
-    arguments.add_argument("--json", action="store_true")
+    arguments = options_of(__doc__, "quick", "json")
     arguments.add_argument("--model", type=Path)
     arguments.add_argument("--gate", type=Path)
     given = arguments.parse_args()
@@ -198,7 +195,7 @@ def main() -> None:
             model.digest: {"name": model.name, "tasks": figures["passed"], "measured": "benchmarks/llm.py"}
         }
         given.gate.write_text(json.dumps(entry, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(figures) if given.json else json.dumps(figures, indent=2))
+    tell(figures, given, __file__)
 
 
 QUICK = {"narratives": 8, "attacks": 3, "notes": 4, "interviews": 1, "second": 3, "questions": 12}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from language import wilson
+from figures import wilson
 from vignettes import avey
 
 from akazuba.box import Box

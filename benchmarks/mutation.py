@@ -12,7 +12,6 @@ mutated. --sample takes that many at random; --list prints every survivor as a d
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import csv
 import json
@@ -29,12 +28,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from language import wilson
+from figures import keep, options_of, wilson
 
 from akazuba.terminology import open_terminology
 
 ROOT = Path(__file__).parent.parent
-RESULTS = Path(__file__).parent / "results" / "mutation.json"
 EQUIVALENT = Path(__file__).parent / "data" / "equivalent_mutants.tsv"
 GUIDELINES = "src/akazuba/guidelines"
 FILES = {
@@ -170,19 +168,17 @@ def _counted(names: dict[str, str], status: dict[str, str], diffs: dict[str, str
 
 
 def main() -> None:
-    given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    given = options_of(__doc__, "list", "json", "save")
     given.add_argument("--sample", type=int)
     given.add_argument("--seed", type=int, default=1)
     given.add_argument("--only", action="append", choices=tuple(FILES))
-    for name in ("--list", "--json", "--save"):
-        given.add_argument(name, action="store_true")
     options = given.parse_args()
     begun = time.monotonic()
     facts = measured(options.only or tuple(FILES), options.sample, options.seed)
     facts |= {"sample": options.sample, "seed": options.seed, "seconds": round(time.monotonic() - begun)}
     facts |= {"python": platform.python_version(), "machine": platform.machine()}
     if options.save:
-        RESULTS.write_text(json.dumps(facts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        keep(facts, __file__)
     if options.json:
         print(json.dumps(facts, ensure_ascii=False))
         return

@@ -14,8 +14,6 @@ fuzz_runs: of this run; `benchmarks/fuzz_privacy.py` makes a million, whose resu
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 import statistics
 import sys
@@ -28,9 +26,9 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from figures import options_of, tell, wilson
 from fuzz_privacy import bent_ciphertexts, fuzzed
 from kme_speed import keys_per_s  # finds etsi014_checks in tests/
-from language import wilson
 from privacy_baselines import ckks, secaggplus
 
 from etsi014_checks import CHECKS, running_pair  # isort: skip
@@ -228,12 +226,8 @@ def _note(text: str) -> None:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--quick", action="store_true")
-    arguments.add_argument("--json", action="store_true")
-    given = arguments.parse_args()
-    figures = measured(quick=given.quick)
-    print(json.dumps(figures) if given.json else json.dumps(figures, indent=2))
+    given = options_of(__doc__, "quick", "json").parse_args()
+    tell(measured(quick=given.quick), given, __file__)
 
 
 if __name__ == "__main__":

@@ -8,17 +8,16 @@ to measure. `--quick` takes 150 photos of each set.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import hashlib
 import json
-import math
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from figures import options_of, wilson
 from PIL import Image, ImageFilter
 
 from akazuba.intake.images import load_picture
@@ -78,16 +77,6 @@ DEGRADED: dict[str, Callable[[Pixels], Pixels]] = {
 }
 
 
-def share(hits: int, n: int) -> dict[str, float]:
-    """A share with its Wilson interval (95 %)."""
-    z = 1.96
-    middle = (hits + z * z / 2) / (n + z * z)
-    half = z * math.sqrt(hits * (n - hits) / n + z * z / 4) / (n + z * z)
-    value = hits / n
-    return {"value": round(value, 4), "low": round(max(0.0, middle - half), 4),
-            "high": round(min(1.0, middle + half), 4), "n": n}  # fmt: skip
-
-
 def photos(folder: str, site: str | None, most: int | None) -> list[str]:
     """Relative paths in an order that has nothing to do with their content."""
     with (DATA / folder / "labels.csv").open(encoding="utf-8", newline="") as file:
@@ -111,19 +100,15 @@ def measure(folder: str, kind: str, site: str | None, most: int | None) -> dict[
             refused[way] += bool(problems(copy, kind))
             seconds += time.perf_counter() - start
     return {
-        "real_refused": share(refused.pop("real"), len(names)),
+        "real_refused": wilson(refused.pop("real"), len(names)),
         "real_refused_by_check": by_check,
-        "degraded_refused": {way: share(hits, len(names)) for way, hits in refused.items()},
+        "degraded_refused": {way: wilson(hits, len(names)) for way, hits in refused.items()},
         "check_ms": round(seconds / len(names) / len(DEGRADED) * 1e3, 2),
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="150 photos of each set")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    parser = options_of(__doc__, "quick: 150 photos of each set", "json")
     options = parser.parse_args()
     if not DATA.is_dir():
         parser.exit(2, f"error: {DATA}: expected the research data, found no such folder\n")

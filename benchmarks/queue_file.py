@@ -11,8 +11,6 @@ transitions in it. Then a plain file of that size is moved over. Times in ms: me
 
 from __future__ import annotations
 
-import argparse
-import json
 import platform
 import random
 import tempfile
@@ -24,23 +22,18 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+from figures import options_of, tell
+
 from akazuba.storage.beside import standing
 from akazuba.storage.unlocking import DEVICE_FILE, Cost, set_up
 from akazuba.waiting.queue import FILE, Queue
 
-RESULTS = Path(__file__).parent / "results" / "queue_file.json"
 KINDS = ("plain", "encrypted")
 
 
 def main() -> None:
-    given = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    for name in ("--quick", "--json", "--save"):
-        given.add_argument(name, action="store_true")
-    options = given.parse_args()
-    facts = measured(200 if options.quick else 2_000)
-    if options.save:
-        RESULTS.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(facts) if options.json else json.dumps(facts, indent=1))
+    given = options_of(__doc__, "quick", "json", "save").parse_args()
+    tell(measured(200 if given.quick else 2_000), given, __file__)
 
 
 def measured(patients: int) -> dict[str, Any]:

@@ -15,7 +15,6 @@ was kept outside, nobody can see.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import random
@@ -35,6 +34,8 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
+from figures import options_of, tell
+
 from akazuba.durable import write_durably
 from akazuba.errors import AkazubaError, UntrustedError
 from akazuba.governance.checkpoint import Checkpoint, Verifier, opened, signed
@@ -43,12 +44,12 @@ from akazuba.governance.witness import Witness
 from akazuba.merkle import Frontier
 from akazuba.privacy.keys.identity import Identity, new_identity
 from akazuba.privacy.keys.store import KeyStore
+from akazuba.storage.person import Person
 from akazuba.storage.rescue import salvage
 from akazuba.storage.spool import MARK, Spool, merge
-from akazuba.storage.store import Entry, Person, Store
+from akazuba.storage.store import Entry, Store
 from akazuba.storage.unlocking import Cost, StoreKey, change_passphrase, set_up, unlocked
 
-RESULTS = Path(__file__).parent / "results" / "record_faults.json"
 SYSTEM = ("kill -9", "disk full", "EIO on fsync", "short write", "clock", "link cut")
 DISK = ("lying write", "torn tail", "bit flip", "duplicate", "reorder")
 """MODELLED. The disk loses or alters what it had acknowledged; it must show."""
@@ -599,12 +600,10 @@ def _counts(runs: Sequence[Run]) -> dict[str, int]:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments = options_of(__doc__, "json", "save")
     arguments.add_argument("--runs", type=int, default=1000)
     arguments.add_argument("--seed", type=int, default=1)
     arguments.add_argument("--only", type=int, help="one run by its number, in words")
-    arguments.add_argument("--json", action="store_true")
-    arguments.add_argument("--save", action="store_true")
     given = arguments.parse_args()
     started = time.monotonic()
     counts, runs = matrix(given.runs, given.seed, given.only)
@@ -619,9 +618,7 @@ def main() -> None:
             or (one.kind in SYSTEM and one.detected)
         ):
             print(number if given.only is None else given.only, one, file=sys.stderr)
-    if given.save:
-        RESULTS.write_text(json.dumps(counts, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(counts) if given.json else json.dumps(counts, indent=2))
+    tell(counts, given, __file__)
     failed = ("acknowledged_lost", "alterations_undetected", "merged_twice", "tracebacks", "false_alarms")
     sys.exit(any(counts[name] for name in failed))
 

@@ -10,7 +10,6 @@ turns with the store, on the same disk: the difference is the encryption and the
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import importlib.util
 import json
@@ -25,18 +24,20 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from statistics import median, quantiles
 
+from figures import options_of, tell
+
 sys.path.append(str(Path(__file__).parent))
 
 import record_faults
 
 from akazuba.merkle import Frontier, consistency_proof, inclusion_proof, verify_consistency, verify_inclusion
 from akazuba.storage.backup import backup, checked, set_recovery
+from akazuba.storage.person import Person
 from akazuba.storage.rescue import salvage
 from akazuba.storage.spool import Spool, merge
-from akazuba.storage.store import Entry, Person, Store
+from akazuba.storage.store import Entry, Store
 from akazuba.storage.unlocking import Cost, StoreKey, set_up, unlocked
 
-RESULTS = Path(__file__).parent / "results" / "records.json"
 PATIENTS, CASES, BATCH = 6_000, 100_000, 50
 OF_THE_DAY = "a passphrase of the day"
 WANTED = {"appends_per_s": 5_000, "open_100k_ms": 1_000, "search_ms_p95": 50}
@@ -232,17 +233,11 @@ def _ms(value: float) -> float:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--quick", action="store_true")
-    arguments.add_argument("--json", action="store_true")
-    arguments.add_argument("--save", action="store_true")
-    given = arguments.parse_args()
+    given = options_of(__doc__, "quick", "json", "save").parse_args()
     started = time.monotonic()
     figures = measured(quick=given.quick)
     figures["seconds"] = round(time.monotonic() - started, 1)
-    if given.save:
-        RESULTS.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(figures) if given.json else json.dumps(figures, indent=2))
+    tell(figures, given, __file__)
 
 
 if __name__ == "__main__":

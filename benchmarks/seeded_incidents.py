@@ -12,7 +12,6 @@ nothing of harms that nobody thought of. Baseline: blaming whoever was at the be
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
 import sys
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
+from figures import options_of, wilson
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -46,7 +46,6 @@ from incident_stories import (
     at_s,
     level,
 )
-from language import wilson
 
 from akazuba.governance import course
 from akazuba.governance.audit_anchors import KEYS, keep, last_note, log_keys
@@ -79,7 +78,8 @@ from akazuba.governance.sessions import Granted, Session
 from akazuba.governance.users import User
 from akazuba.privacy.keys.identity import Identity, new_identity
 from akazuba.privacy.keys.store import KeyStore
-from akazuba.storage.store import Entry, Person, Store
+from akazuba.storage.person import Person
+from akazuba.storage.store import Entry, Store
 from akazuba.storage.unlocking import Cost, set_up
 
 DATA = Path(__file__).parent / "data"
@@ -357,10 +357,7 @@ def _counted(judged: list[tuple[set[tuple[str, str]], Attribution]]) -> dict[str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--quick", action="store_true", help="two of each cause")
-    parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
+    asked = options_of(__doc__, "quick: two of each cause", "json").parse_args()
     figures = accuracy(asked.quick)
     for name, value in figures.items():
         if name != "attribution_confusion":

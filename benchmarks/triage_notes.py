@@ -19,7 +19,6 @@ for a finding that is there, without negation, doubt, time or person. `--quick` 
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -27,7 +26,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from language import wilson
+from figures import options_of, wilson
 
 from akazuba.box import open_box
 from akazuba.consult import assess
@@ -126,12 +125,8 @@ def errors(rows: Sequence[Row], levels: Levels) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="the same: all notes take seconds")
-    parser.add_argument("--json", action="store_true", help="only the JSON object")
-    arguments = parser.parse_args()
+    flags = ("quick: the same: all notes take seconds", "json: only the JSON object")
+    arguments = options_of(__doc__, *flags).parse_args()
     rows = [json.loads(line) for line in NOTES.read_text(encoding="utf-8").splitlines()]
     with TemporaryDirectory() as home:
         level = through_consult(Path(home))

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from language import wilson
+from figures import wilson
 
 from akazuba.intake.cases import CaseLine
 from akazuba.records import Case, Triage

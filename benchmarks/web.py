@@ -17,9 +17,7 @@ waits are measured. `--quick`: 20 tablets for 60 s instead of 10 minutes, fewer 
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import os
 import platform
 import socket
@@ -36,6 +34,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+from figures import options_of, tell
 
 sys.path.append(str(Path(__file__).parent))
 
@@ -49,7 +48,6 @@ from akazuba.storage.beside import Beside
 from akazuba.training.measure import bootstrap
 from akazuba.waiting.queue import ALARM_AFTER_S, FILE as QUEUE, WHAT
 
-RESULTS = Path(__file__).parent / "results" / "web.json"
 WANTED = {
     "first_load_kb": 200,
     "first_load_s_slow_4g": 1,
@@ -297,23 +295,15 @@ def _browsed(url: str, members: Sequence[box.Member], *, quick: bool) -> dict[st
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    arguments.add_argument("--quick", action="store_true", help="60 s of 20 tablets, fewer repeats")
-    arguments.add_argument("--json", action="store_true", help="end with one JSON object")
-    arguments.add_argument("--save", action="store_true", help="keep it in results/web.json")
+    flags = ("quick: 60 s of 20 tablets, fewer repeats", "no-browser: leave out what needs chromium")
+    arguments = options_of(__doc__, "json", "save", *flags)
     arguments.add_argument("--seconds", type=float, help="how long the tablets work (at most 3600)")
-    arguments.add_argument("--no-browser", action="store_true", help="leave out what needs chromium")
     given = arguments.parse_args()
     seconds = min(3600.0, given.seconds or (QUICK_S if given.quick else LONG_S))
     began = time.monotonic()
     facts = measured(seconds, quick=given.quick, in_browser=not given.no_browser)
     facts["seconds"] = round(time.monotonic() - began, 1)
-    if given.save:
-        RESULTS.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    for key, value in facts.items():
-        print(f"{key:28} {value}")
-    if given.json:
-        print(json.dumps(facts))
+    tell(facts, given, __file__, lines=True)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from akazuba.governance.roles import (
 from akazuba.governance.sessions import Door, Started
 from akazuba.governance.signing_in import tried
 from akazuba.governance.users import PASSPHRASE, add
-from akazuba.storage.store import Person, Store
+from akazuba.storage.person import Person
+from akazuba.storage.store import Store
 from akazuba.storage.unlocking import Cost, StoreKey, set_up
 
 PASS = "rain over the tin roof"  # noqa: S105 - of this test

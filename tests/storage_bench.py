@@ -11,10 +11,11 @@ import msgspec
 import pytest
 
 from akazuba.storage import file as store_file
+from akazuba.storage.person import Person
 from akazuba.storage.spool import (
     Spool,
 )
-from akazuba.storage.store import Person, Store
+from akazuba.storage.store import Store
 from akazuba.storage.unlocking import (
     FILE,
     Cost,

@@ -41,7 +41,8 @@ from akazuba.merkle import Frontier, leaf_hash
 from akazuba.privacy.keys.identity import new_identity
 from akazuba.privacy.keys.store import KeyStore
 from akazuba.storage.file import opened
-from akazuba.storage.store import Entry, Person, Store, leaf
+from akazuba.storage.person import Person
+from akazuba.storage.store import Entry, Store, leaf
 from akazuba.storage.unlocking import FILE, Cost, StoreKey, set_up
 
 CHEAP = Cost(32, 1, 1)

@@ -36,8 +36,9 @@ from akazuba.records import (
     TriageReason,
 )
 from akazuba.storage.file import opened
+from akazuba.storage.person import Person
 from akazuba.storage.spool import Spool
-from akazuba.storage.store import Entry, Person, Store
+from akazuba.storage.store import Entry, Store
 from akazuba.storage.unlocking import FILE, KEY_FILE, Cost, StoreKey, key_file as store_key_file, set_up
 
 PASS, PAPER = "a long passphrase", "the paper in the safe"

@@ -34,7 +34,8 @@ from akazuba.governance.consent import (
 from akazuba.governance.decisions import record_consultation
 from akazuba.governance.export import Handed, export_patient
 from akazuba.records import Assessment, Candidate, Case, Evidence, Provenance, Triage, TriageReason
-from akazuba.storage.store import Entry, Person, Store
+from akazuba.storage.person import Person
+from akazuba.storage.store import Entry, Store
 from akazuba.storage.unlocking import StoreKey
 
 DAY_MS = 86_400_000

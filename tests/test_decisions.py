@@ -57,7 +57,8 @@ from akazuba.governance.responsibility import (
 from akazuba.governance.roles import Verdict
 from akazuba.privacy.keys.identity import Identity
 from akazuba.records import Assessment, Provenance, Triage
-from akazuba.storage.store import Entry, Person
+from akazuba.storage.person import Person
+from akazuba.storage.store import Entry
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 

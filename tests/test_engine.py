@@ -320,7 +320,7 @@ def test_a_kind_that_no_model_reads_is_not_assessed(engine: Engine) -> None:
     assert labels_nothing(reading)
     assert (
         reading.image.why
-        == "not assessed: no model reads ear-photo; this box reads chest-xray and skin-photo"
+        == "not assessed: no model reads ear photo; this box reads chest X-ray and skin photo"
     )
 
 

@@ -16,11 +16,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from akazuba.diagnosis.network import Network
 from akazuba.federation import deployment
 from akazuba.federation.coordinator import FILE as COORDINATOR_FILE, Coordinator
 from akazuba.federation.folding import Rules
 from akazuba.federation.gateway import FILE, Gateway
-from akazuba.federation.network import Network
 from akazuba.federation.outbox import Outbox
 from akazuba.federation.sending import Sender
 from akazuba.federation.terminal import OwnCases, Training, train

@@ -18,13 +18,13 @@ import uvicorn
 from click.testing import CliRunner, Result
 
 from akazuba.cli.federate import federate
+from akazuba.diagnosis.network import Network
 from akazuba.errors import InputError
 from akazuba.federation.coordinator import Coordinator
 from akazuba.federation.doors import HttpLink, app
 from akazuba.federation.exchange import Sums, replied
 from akazuba.federation.folding import Rules
 from akazuba.federation.gateway import FILE, Gateway
-from akazuba.federation.network import Network
 from akazuba.federation.outbox import Outbox
 from akazuba.federation.sending import CHUNK_BYTES, LinkError, Parcel, Sender
 from akazuba.federation.terminal import OwnCases, Training, own_cases, train

@@ -15,12 +15,12 @@ import pytest
 from click.testing import CliRunner, Result
 
 from akazuba.cli import main
+from akazuba.diagnosis.network import Network
 from akazuba.energy.surplus import Verdict
 from akazuba.errors import BudgetError, InputError, UntrustedError
 from akazuba.federation import own_head
-from akazuba.federation.features import KIND, Learning, in_force, learning_of, vector
+from akazuba.federation.learning import KIND, Learning, in_force, learning_of, vector
 from akazuba.federation.local import noise_for, noised
-from akazuba.federation.network import Network
 from akazuba.federation.outbox import FILE, Outbox
 from akazuba.federation.own_records import gather
 from akazuba.federation.terminal import LocalNoise, OwnCases, Training, train
@@ -46,7 +46,8 @@ from akazuba.records import (
     ReportedFinding,
     Vitals,
 )
-from akazuba.storage.store import Entry, Person, Recorded, Store
+from akazuba.storage.person import Person
+from akazuba.storage.store import Entry, Recorded, Store
 from akazuba.storage.unlocking import Cost, set_up, unlocked
 from akazuba.terminology import Terminology
 from akazuba.web.assessment_view import seen

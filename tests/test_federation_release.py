@@ -18,11 +18,11 @@ from click.testing import CliRunner, Result
 from test_federation_student import EVALUATION, LESSON, MODEL, TEACHER, TRANSFER, npz, verdict
 
 from akazuba.cli.federate import federate
+from akazuba.diagnosis.network import Network
 from akazuba.errors import ArtefactError, BudgetError, InputError, UntrustedError
 from akazuba.federation.accounts import Accounts, epsilon_of
 from akazuba.federation.coordinator import FILE as COORDINATOR_FILE, Coordinator, partial
 from akazuba.federation.folding import Rules
-from akazuba.federation.network import Network
 from akazuba.federation.release import (
     FILE,
     KIND,

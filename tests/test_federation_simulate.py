@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from akazuba.cli.federate import federate
+from akazuba.diagnosis.network import Network
 from akazuba.errors import InputError
-from akazuba.federation.network import Network
 from akazuba.federation.simulate import (
     METHODS,
     Method,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
+from akazuba.diagnosis.network import Network
 from akazuba.errors import InputError
-from akazuba.federation.network import Network
 from akazuba.federation.release_files import Evaluation, Inputs, evaluation, gateway_model, inputs
 from akazuba.federation.release_gate import Site, Verdict, gate
 from akazuba.federation.release_student import Int8, Lesson, dequantised, distilled, quantised

@@ -37,7 +37,8 @@ from akazuba.records import (
     Triage,
     TriageReason,
 )
-from akazuba.storage.store import Entry, Person, Recorded, Store
+from akazuba.storage.person import Person
+from akazuba.storage.store import Entry, Recorded, Store
 from akazuba.web.doors import fhir as door
 from akazuba.web.post import Post, Records, now_ms
 

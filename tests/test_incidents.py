@@ -51,7 +51,8 @@ from akazuba.records import Assessment, Triage
 from akazuba.replay import Installed, installed_digests, versions_now
 from akazuba.settings import Settings
 from akazuba.storage import file as store_file
-from akazuba.storage.store import Person, Store
+from akazuba.storage.person import Person
+from akazuba.storage.store import Store
 from akazuba.storage.unlocking import FILE, unlocked
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))

@@ -12,8 +12,9 @@ from akazuba.governance import locked
 from akazuba.governance.decisions import Versions, basis_of
 from akazuba.governance.locked import recorded_already, spool, take_in
 from akazuba.records import Assessment, Provenance, Triage
+from akazuba.storage.person import Person
 from akazuba.storage.spool import Spool, merge
-from akazuba.storage.store import Person, Store
+from akazuba.storage.store import Store
 from akazuba.storage.unlocking import Cost, StoreKey, set_up
 
 PASSPHRASE = "a long enough passphrase"  # noqa: S105

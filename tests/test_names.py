@@ -13,17 +13,18 @@ from akazuba.box import open_box
 from akazuba.cli import EXAMPLES
 from akazuba.consult import assess
 from akazuba.datafile import rows_of
+from akazuba.diagnosis.artefacts import SHIPPED, read_manifest
 from akazuba.guidelines.care import care_for
 from akazuba.guidelines.conformance import ABOUT_PATIENT
 from akazuba.guidelines.inputs import Input
 from akazuba.guidelines.library import Library, shipped
 from akazuba.guidelines.values import Scalar
 from akazuba.intake.cases import read_cases
-from akazuba.records import Assessment, Case
+from akazuba.records import Assessment, Case, ImageReading, Quality, Triage
 from akazuba.report import readable
 from akazuba.settings import Settings
 from akazuba.wording.catalogue import catalogue, languages
-from akazuba.wording.names import named, names, rows_of_name, valued, with_names
+from akazuba.wording.names import label, named, names, rows_of_name, valued, with_names
 
 CODES = [code for code in languages() if code != "en"]
 MACHINE = re.compile(r"\b[a-z0-9]+(?:_[a-z0-9]+)+\b|\bNone\b|\b(?:mmhg|bpm|mmol l|g dl|spo2 percent)\b")
@@ -160,6 +161,36 @@ def test_no_machine_name_is_read_in_any_language(code: str, assessments: list[As
         page = readable(assessment, catalogue(code))
         assert [line for line in page.splitlines() if MACHINE.search(line)] == []
         assert "malaria-rdt" not in page
+
+
+@pytest.mark.parametrize("code", list(languages()))
+def test_pictures_and_what_a_network_sees_are_said_in_words(code: str) -> None:
+    said, kinds = catalogue(code), read_manifest(SHIPPED / "student").kinds
+    seen = {name for kind in kinds.values() for head in kind.heads.values() for name in head.labels}
+    labels, named_by = sorted(seen), sorted({*seen, *kinds})
+    images = tuple(
+        ImageReading("a.png", kind, Quality(True), dict.fromkeys(labels, 0.1), tuple(labels), 0.9)
+        for kind in kinds
+    )
+    page = readable(Assessment("c", triage=Triage("green"), images=images), said)
+    assert len(labels) > 8
+    assert [name for name in named_by if "-" in name and name in page] == []
+    text = "".join(page.split())
+    assert [name for name in named_by if "".join(said.say(label(name)).split()) not in text] == []
+    assert said.unsaid == set()
+
+
+@pytest.mark.parametrize("code", list(languages()))
+def test_a_result_that_a_question_decides_is_said_with_its_guideline(
+    code: str, assessments: list[Assessment]
+) -> None:
+    said = catalogue(code)
+    page = "".join("".join(readable(assessment, said).split()) for assessment in assessments)
+    for title in ("Body mass index, classes for adults", "National Early Warning Score 2"):
+        what = said.fill("decides {}", said.say(title) + said.language.colon).strip()
+        assert "".join(what.split()) in page
+    for bare in ("score", "band"):
+        assert "".join(f"({said.fill('decides {}', said.say(bare))}".split()) not in page
 
 
 def test_a_name_stands_without_its_value_and_its_unit() -> None:

@@ -30,7 +30,7 @@ from akazuba.knowledge.store import open_store
 from akazuba.ranking import RankAnswer
 from akazuba.records import Assessment, Urgency
 from akazuba.settings import Settings
-from akazuba.storage.store import Person
+from akazuba.storage.person import Person
 from akazuba.terminology import Terminology
 from akazuba.web.doors import rest, rest_answers
 from akazuba.web.post import Post

@@ -31,7 +31,8 @@ from akazuba.governance.site_rules import (
 )
 from akazuba.governance.users import PASSPHRASE, acting, add
 from akazuba.privacy.keys.identity import new_identity
-from akazuba.storage.store import Entry, Person, Store
+from akazuba.storage.person import Person
+from akazuba.storage.store import Entry, Store
 from akazuba.storage.unlocking import Cost, set_up
 
 PASS = "rain over the tin roof"  # noqa: S105 - of this test

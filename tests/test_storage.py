@@ -40,6 +40,7 @@ from akazuba.merkle import Frontier, inclusion_proof, leaf_hash, verify_inclusio
 from akazuba.storage import file as store_file
 from akazuba.storage.backup import RECOVERY_FILE, backup, set_recovery
 from akazuba.storage.pages import deciphered
+from akazuba.storage.person import Person, searchable
 from akazuba.storage.rescue import salvage
 from akazuba.storage.spool import (
     FILE as SPOOL_FILE,
@@ -47,7 +48,7 @@ from akazuba.storage.spool import (
     Spool,
     merge,
 )
-from akazuba.storage.store import MOST_BYTES, Entry, Person, Store, leaf, searchable
+from akazuba.storage.store import MOST_BYTES, Entry, Store, leaf
 from akazuba.storage.unlocking import (
     DEVICE_FILE,
     FILE,

@@ -14,8 +14,8 @@ from akazuba.storage import beside, tpm
 from akazuba.storage.beside import Beside
 from akazuba.storage.file import ours
 from akazuba.storage.pages import _columns, _varint, committed
+from akazuba.storage.person import Person, contradiction
 from akazuba.storage.rescue import _entry
-from akazuba.storage.store import Person, contradiction
 from akazuba.storage.tpm import FIRST_INDEX, LAST_INDEX, Sealed, Tpm
 
 # --- the words of an error ----------------------------------------------------------------------

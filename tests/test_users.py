@@ -68,7 +68,8 @@ from akazuba.governance.roles import (
 )
 from akazuba.governance.signing_in import begun, ended, set_pin
 from akazuba.governance.users import PASSPHRASE, add, change_role, disable, reset, users
-from akazuba.storage.store import Person, Recorded, Store
+from akazuba.storage.person import Person
+from akazuba.storage.store import Recorded, Store
 from akazuba.storage.unlocking import Cost, set_up
 
 # --- roles ----------------------------------------------------------------------------------------------

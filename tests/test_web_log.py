@@ -16,7 +16,8 @@ from akazuba.governance.audit_reads import record_reads
 from akazuba.governance.witness import from_qr_lines
 from akazuba.privacy.accounting import Budget, DiscreteLaplace
 from akazuba.privacy.ledger import Ledger, Protection
-from akazuba.storage.store import Entry, Person
+from akazuba.storage.person import Person
+from akazuba.storage.store import Entry
 from akazuba.web import charts, log_screen
 from akazuba.web.post import Post
 from akazuba.web.privacy_screen import grown, read

@@ -29,7 +29,8 @@ from akazuba.governance.decisions import outcomes_of
 from akazuba.governance.users import PASSPHRASE, add
 from akazuba.records import Case, Patient
 from akazuba.storage.file import BUSY_S
-from akazuba.storage.store import Person, Recorded, Store
+from akazuba.storage.person import Person
+from akazuba.storage.store import Recorded, Store
 from akazuba.web.app import STATIC, create_app
 from akazuba.web.consulting import Came, answered, keep
 from akazuba.web.guard import Pace

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from akazuba import __version__
 from akazuba.diagnosis import profiles
 from akazuba.diagnosis.engine import Engine, open_engine
 from akazuba.diagnosis.evidence import Columns, columns_of
+from akazuba.diagnosis.shared_model import FILE, SharedModel, read_shared
 from akazuba.errors import ArtefactError
 from akazuba.guidelines.triage import editions
 from akazuba.intake.cases import CaseLine
@@ -33,7 +35,7 @@ class Box:
     """What one consultation needs. engine: why there is none, when its files cannot be trusted.
 
     readers: of plugins, by the kind of image that each reads. refused: (plugin, why) of what plugins bring
-    and the box does not take.
+    and the box does not take. home: the data folder, where the programme's model is once it is adopted.
     """
 
     desk: Desk
@@ -42,19 +44,32 @@ class Box:
     engine: Engine | ArtefactError
     readers: Mapping[str, ImageReader] = field(default_factory=dict)
     refused: tuple[tuple[str, str], ...] = ()
+    home: Path | None = None
 
     @property
     def plugins(self) -> Plugins:
         return self.desk.plugins
 
-    def provenance(self, line: CaseLine, decided: Decided) -> Provenance:
-        """On what an assessment stands that is made now, and what of the plugins is not in use for it."""
+    def shared(self) -> SharedModel | ArtefactError | None:
+        """The programme's model as it is now; why there is none, when its file cannot be trusted."""
+        try:
+            return read_shared(self.home / FILE) if self.home else None
+        except ArtefactError as error:
+            return error
+
+    def provenance(
+        self, line: CaseLine, decided: Decided, shared: SharedModel | ArtefactError | None
+    ) -> Provenance:
+        """On what an assessment stands that is made now, and what is not in use for it."""
         engine = self.engine.digests if isinstance(self.engine, Engine) else {}
         refused = refusals((*self.refused, *self.plugins.refused_now, *decided.refused))
+        if isinstance(shared, ArtefactError):
+            refused = (*refused, f"SHARED MODEL REFUSED {shared}")
+        learned = {shared.name: shared.id} if isinstance(shared, SharedModel) else {}
         protocols = self.desk.library.editions(decided.care.protocols)
         return Provenance(
             input_sha256=line.input_sha256,
-            models={**engine, **self.plugins.digests},
+            models={**engine, **self.plugins.digests, **learned},
             knowledge=f"{origin(self.columns.table)}; {self.desk.terminology.version}",
             guidelines=(*editions(), *protocols, *refused),
             software=self.software,
@@ -76,7 +91,7 @@ def open_box(settings: Settings) -> Box:
     engine = _engine(settings, columns.table)
     readers, unfit = _readers(desk.plugins, engine, columns.table)
     refused = (*desk.library.refused_of_plugins, *refused, *unfit)
-    return Box(desk, columns, software, engine, readers, refused)
+    return Box(desk, columns, software, engine, readers, refused, settings.home)
 
 
 def _readers(

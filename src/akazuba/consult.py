@@ -13,12 +13,14 @@ from functools import cache
 from pathlib import Path
 
 import msgspec
+from msgspec import UNSET
 
 from akazuba.box import Box
 from akazuba.diagnosis.differential import rank
 from akazuba.diagnosis.engine import Reading
 from akazuba.diagnosis.evidence import pooled
 from akazuba.diagnosis.questions import Question, ask_next
+from akazuba.diagnosis.shared_model import SharedModel
 from akazuba.errors import CaseError
 from akazuba.imaging import look
 from akazuba.intake.cases import CaseLine
@@ -113,6 +115,7 @@ class Consultation:
         questions = ask_next(box.columns, ranking.posterior, findings, most, unanswered, tests)
         clock.lap("differential")
 
+        shared = box.shared()
         assessment = Assessment(
             case_id=case.id,
             triage=decided.triage,
@@ -125,10 +128,13 @@ class Consultation:
             why=ranking.why,
             images=tuple(reading.image for reading in readings),
             token_attribution=next((r.token_attribution for r in readings if r.token_attribution), ()),
+            shared=shared.opinion(case, findings, ranking.candidates, box.desk.terminology.ancestors)
+            if isinstance(shared, SharedModel)
+            else UNSET,
             ask_next=tuple(question.words for question in questions),
             plan=decided.plan,
             protocols=decided.care.protocols,
-            provenance=box.provenance(self._line, decided),
+            provenance=box.provenance(self._line, decided, shared),
             timings_ms=clock.laps_ms(),
         )
         return assessment, questions

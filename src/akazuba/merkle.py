@@ -145,19 +145,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
     if not 0 <= index < size <= MAX_SIZE:
         raise UntrustedError(item, f"an index below the size, at most {MAX_SIZE}", f"{index} of {size}")
     _are_hashes(item, [leaf, root, *proof])
-    at, last, top = index, size - 1, leaf
-    for other in proof:
-        if last == 0:
-            raise UntrustedError(item, "a shorter proof", f"{len(proof)} hashes")
-        if at & 1 or at == last:
-            top = node_hash(other, top)
-            while at and not at & 1:
-                at, last = at >> 1, last >> 1
-        else:
-            top = node_hash(top, other)
-        at, last = at >> 1, last >> 1
-    if last:
-        raise UntrustedError(item, "a longer proof", f"{len(proof)} hashes")
+    _, top = _climbed(item, leaf, index, size - 1, proof, f"{len(proof)} hashes")
     _is_root(item, root, top)
 
 
@@ -202,10 +190,19 @@ def prefix_roots(old_size: int, new_size: int, proof: Sequence[bytes]) -> tuple[
     at, last = old_size - 1, new_size - 1
     while at & 1:
         at, last = at >> 1, last >> 1
-    old = new = proof[0]
-    for other in proof[1:]:
+    return _climbed(item, proof[0], at, last, proof[1:], f"{len(proof)} hashes")
+
+
+def _climbed(
+    item: str, first: bytes, at: int, last: int, proof: Sequence[bytes], found: str
+) -> tuple[bytes, bytes]:
+    """RFC 9162, 2.1.3.2 (4) and 2.1.4.2 (6): the roots above `first`, of the tree that ends with it and of
+    the whole. at, last: its index and the last one on its level. found: what is wrong, if the length is.
+    """
+    old = new = first
+    for other in proof:
         if last == 0:
-            raise UntrustedError(item, "a shorter proof", f"{len(proof)} hashes")
+            raise UntrustedError(item, "a shorter proof", found)
         if at & 1 or at == last:
             old, new = node_hash(other, old), node_hash(other, new)
             while at and not at & 1:
@@ -214,7 +211,7 @@ def prefix_roots(old_size: int, new_size: int, proof: Sequence[bytes]) -> tuple[
             new = node_hash(new, other)
         at, last = at >> 1, last >> 1
     if last:
-        raise UntrustedError(item, "a longer proof", f"{len(proof)} hashes")
+        raise UntrustedError(item, "a longer proof", found)
     return old, new
 
 

@@ -22,12 +22,14 @@ from akazuba.records import (
     Evidence,
     Finding,
     ImageReading,
+    Missing,
     Narrative,
     Protocol,
+    SharedOpinion,
     Triage,
     Urgency,
 )
-from akazuba.wording.catalogue import ENGLISH, Catalogue, languages
+from akazuba.wording.catalogue import ENGLISH, Catalogue, Language, languages
 from akazuba.wording.names import label, named, with_names
 
 WIDTH = 100
@@ -39,6 +41,12 @@ LEVELS = {
 }
 MOST_ASKED = 10
 """Questions of guidelines that are shown, those of the gravest guideline first."""
+
+SHARED_SHOWN = 3
+"""Conditions of the programme's model."""
+
+MOST_DECIDED = 2
+"""Results or actions that are named behind a question."""
 
 SHADES = " ░▒▓█"
 
@@ -65,6 +73,7 @@ class Page:
             self._differential(assessment),
             *(self._image(image) for image in assessment.images or ()),
             self._words(assessment),
+            self._shared(assessment.shared or None),
             self._listed("ASK OR TEST NEXT", assessment.ask_next or ()),
             self._narrative(assessment.narrative or None),
             self._footer(assessment),
@@ -160,21 +169,20 @@ class Page:
             if _answers(p)
         ]
         head = [f"  {self._say('GUIDELINES')}", *lines] if lines else []
-        asked: dict[str, list[str]] = {}
+        asked: dict[str, str] = {}
         for protocol in protocols:
             for missing in protocol.missing:
-                if missing.question not in asked:
-                    asked[missing.question] = list(missing.could_change)
+                asked.setdefault(missing.question, decided(protocol, missing, self._language.language))
         shown = list(asked.items())[:MOST_ASKED]
-        questions = [_wrapped(f"    - {q} ({self._changes(changes)})", "      ") for q, changes in shown]
+        questions = [
+            _wrapped(f"    - {question} ({self._fill('decides {}', what)})", "      ")
+            for question, what in shown
+        ]
         if len(asked) > MOST_ASKED:
             questions.append("    " + self._fill("and {} more", str(len(asked) - MOST_ASKED)))
         return "\n".join(
             [*head, *([f"  {self._say('ASK FOR THE GUIDELINES')}", *questions] if questions else [])]
         )
-
-    def _changes(self, changes: Sequence[str]) -> str:
-        return self._fill("decides {}", ", ".join(with_names(change) for change in changes[:2]))
 
     def _noted(self, findings: Iterable[Finding]) -> str:
         """What was understood, so that the nurse can correct it; not what a normal vital sign rules out."""
@@ -264,14 +272,17 @@ class Page:
 
     def _image(self, image: ImageReading) -> str:
         title = "IMAGE {} ({})" if image.quality.usable else "IMAGE {} ({}): not assessed"
-        lines = [_wrapped(f"  {self._fill(title, image.path, image.kind)}", "    ")]
+        lines = [_wrapped(f"  {self._fill(title, image.path, self._say(label(image.kind)))}", "    ")]
         lines += [_wrapped(f"    - {problem.message}", "      ") for problem in image.quality.problems]
         if image.why and image.quality.usable:  # what makes an image unusable stands above
             lines.append(_wrapped("    " + self._fill("no answer: {}", image.why), "      "))
         ranked = sorted(image.labels.items(), key=lambda item: -item[1])
-        lines += [_wrapped(f"    {label(name):<28}{percent(share):>5}", "      ") for name, share in ranked]
+        columns = [(_wide(self._say(label(name))), percent(share)) for name, share in ranked]
+        lines += [
+            _wrapped(f"    {name:<28}{share:>5}".replace(_PAD, ""), "      ") for name, share in columns
+        ]
         if image.prediction_set and image.coverage:
-            names = ", ".join(map(label, image.prediction_set))
+            names = self._language.language.between.join(self._say(label(n)) for n in image.prediction_set)
             row = "the right label is among these {} of the time: {}"
             lines.append(_wrapped(f"    {self._fill(row, percent(image.coverage), names)}", "      "))
         if rows := _shaded(image.heatmap_grid):
@@ -288,6 +299,20 @@ class Page:
         weights = ", ".join(f"{w.word} {w.weight:+.2f}" for w in words)
         row = "WORDS that spoke for (+) or against (-) the image's first label: {}"
         return _wrapped(f"  {self._fill(row, weights)}", "    ")
+
+    def _shared(self, opinion: SharedOpinion | None) -> str:
+        """What the programme's model says, with what is known of how often it is right."""
+        if opinion is None:
+            return ""
+        title = "LEARNED BY THE BOXES OF {} TOGETHER: beside the advice, decides nothing"
+        likely = ", ".join(
+            f"{one.name} {percent(one.probability)}" for one in opinion.conditions[:SHARED_SHOWN]
+        )
+        row = "knows {} conditions only; before release {} it was right on {} of {} cases from {} sites"
+        numbers = (len(opinion.conditions), opinion.release, opinion.right, opinion.cases, opinion.sites)
+        knows = f"{self._fill(row, *map(str, numbers))}; {self._say(opinion.review)}"
+        lines = [f"  {self._fill(title, opinion.programme)}", f"    {likely}", f"    {knows}"]
+        return "\n".join(_wrapped(line, "      ") for line in lines)
 
     def _listed(self, title: str, items: Sequence[str]) -> str:
         if not items:
@@ -366,6 +391,19 @@ def _answers(protocol: Protocol) -> list[str]:
     return [f"{named(name)}: {value}" for name, value in protocol.answers.items() if value]
 
 
+def decided(protocol: Protocol, missing: Missing, language: Language) -> str:
+    """What an answer would decide: results under the title of their guideline, then what would be done.
+
+    >>> bmi = Protocol("bmi", "Body mass index", "2004", "", {}, {"bmi": "", "band": ""})
+    >>> decided(bmi, Missing("height_cm", "How tall?", ("bmi", "band")), languages()[ENGLISH])
+    'Body mass index: BMI, band'
+    """
+    names = missing.could_change[:MOST_DECIDED]
+    results = language.between.join(with_names(name) for name in names if name in protocol.undecided)
+    done = [with_names(name) for name in names if name not in protocol.undecided]
+    return language.after.join([*([protocol.title + language.colon + results] if results else []), *done])
+
+
 def group_of(finding: Finding) -> str:
     if finding.source == "test":
         return "tests"
@@ -407,8 +445,12 @@ def _shaded(grid: Sequence[Sequence[float]]) -> list[str]:
 
 def _wrapped(text: str, indent: str) -> str:
     """Lines of at most WIDTH columns; a wide (East Asian) character takes two."""
-    padded = "".join(
+    lines = textwrap.fill(_wide(text), WIDTH - 1, subsequent_indent=indent, break_on_hyphens=False)
+    return lines.replace(_PAD, "")
+
+
+def _wide(text: str) -> str:
+    """The text with a mark behind each character that takes two columns."""
+    return "".join(
         letter + _PAD if unicodedata.east_asian_width(letter) in "WF" else letter for letter in text
     )
-    lines = textwrap.fill(padded, WIDTH - 1, subsequent_indent=indent, break_on_hyphens=False)
-    return lines.replace(_PAD, "")

@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import chain, islice
 from pathlib import Path
@@ -196,6 +196,7 @@ def _assess_sources(sources: Sequence[str], asked: _Asked) -> NoReturn:
 
 def _tellings(settings: Settings, asked: _Asked, box: Box) -> tuple[Telling, Telling]:
     """How a file's only case is told, and how one of many. Raises ArtefactError for a broken table."""
+    from akazuba.cli.asking import WORDING, told_when_slow
     from akazuba.consult import Telling
     from akazuba.llm.voice import SILENT, open_voice
     from akazuba.sources import nearest_findings
@@ -204,7 +205,10 @@ def _tellings(settings: Settings, asked: _Asked, box: Box) -> tuple[Telling, Tel
     words = catalogue(asked.lang, box.plugins.languages)
     if asked.with_model is False:
         return Telling(words, SILENT), Telling(words, SILENT)
-    voice = open_voice(settings.llm, settings.llm_mmproj, settings.threads, settings.home)
+    voice = replace(
+        open_voice(settings.llm, settings.llm_mmproj, settings.threads, settings.home),
+        waiting=partial(told_when_slow, words.fill(WORDING, "--no-llm")),
+    )
 
     @cache
     def sources() -> Nearest:

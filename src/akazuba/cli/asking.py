@@ -1,8 +1,12 @@
-"""Questions in the terminal, one at a time."""
+"""What is said to somebody at a terminal who waits or is asked, on stderr."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -10,6 +14,11 @@ import click
 if TYPE_CHECKING:
     from akazuba.diagnosis.questions import Question
     from akazuba.interviews import Answer
+
+PATIENCE_S = 1.0
+"""Somebody who has waited so long is told for what."""
+
+WORDING = "The language model is putting this into words: half a minute at most. Without it: {}"
 
 _ANSWERS: dict[str, Answer] = {
     "y": "yes",
@@ -44,3 +53,16 @@ class Asker:
             if (answer := _ANSWERS.get(str(text).strip().lower())) is not None:
                 return answer
             click.echo(f"expected y, n, u or s, found {str(text)[:20]!r}", err=True)
+
+
+@contextmanager
+def told_when_slow(text: str) -> Iterator[None]:
+    """Says what is being waited for, where somebody looks at stderr and it takes longer than `PATIENCE_S`."""
+    timer = threading.Timer(PATIENCE_S, partial(click.echo, text, err=True))
+    timer.daemon = True
+    if sys.stderr is not None and sys.stderr.isatty():
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

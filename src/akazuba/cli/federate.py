@@ -153,8 +153,8 @@ def join(
 
 
 def _train(sender: Sender, cases: Path, features: int | None, classes: int, hidden: int) -> None:
+    from akazuba.diagnosis.network import Network
     from akazuba.errors import InputError
-    from akazuba.federation.network import Network
     from akazuba.federation.terminal import Training, own_cases, train
     from akazuba.federation.updates import released
 

@@ -11,13 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from akazuba.cli.federate_shared import fetched, now_s, own_keys, own_sender, read_given, sun, write_out
+from akazuba.cli.federate_shared import (
+    fetched,
+    now_s,
+    own_keys,
+    own_releases,
+    own_sender,
+    read_given,
+    sun,
+    write_out,
+)
 from akazuba.cli.shared import FAILED, as_text, errors_shown, show
 from akazuba.cli.store_patients import AS, JSON
 
 if TYPE_CHECKING:
-    from akazuba.federation.features import Learning
-    from akazuba.federation.network import Network
+    from akazuba.diagnosis.network import Network
+    from akazuba.federation.learning import Learning
     from akazuba.federation.sending import Sender
     from akazuba.federation.terminal import OwnCases
     from akazuba.federation.updates import ModelRelease, Numbers
@@ -47,7 +56,7 @@ def programme(conditions: tuple[str, ...], differential: bool, hidden: int, numb
     Example: akazuba federate programme --condition Malaria --condition "Typhoid fever" --out learn.programme
     """
     from akazuba.errors import InputError
-    from akazuba.federation.features import KIND, Learning
+    from akazuba.federation.learning import KIND, Learning
     from akazuba.knowledge.conditions import open_knowledge
     from akazuba.privacy.keys.signed import sign
 
@@ -98,17 +107,21 @@ def learn(
     """
     from akazuba.cli.store import acting, opened_store
     from akazuba.errors import InputError
+    from akazuba.federation.consulted import consulted
     from akazuba.federation.doors import HttpLink
-    from akazuba.federation.features import in_force
+    from akazuba.federation.learning import in_force
     from akazuba.federation.updates import released
     from akazuba.settings import from_environ
 
     with errors_shown(), ExitStack() as stack:
         if (url is None) != outbox_only:
             raise InputError("learn", "the gateway's URL or --outbox-only", "both" if url else "neither")
-        sender = stack.enter_context(own_sender())
+        sender, home = stack.enter_context(own_sender()), from_environ().home
         given = None if signed is None else read_given(signed)
-        learning = in_force(from_environ().home, given, sender.registry, now_s())
+        learning = in_force(home, given, sender.registry, now_s())
+        if given is not None:
+            with own_releases() as releases:
+                consulted(home, releases.in_force(), learning)
         link = None if url is None else stack.enter_context(closing(HttpLink(url, authority)))
         if link is not None:
             fetched(sender, link)
@@ -182,13 +195,12 @@ class _Shared:
 
 def _shared(learning: Learning, sender: Sender) -> _Shared:
     """Raises InputError when there is none, or it is not of this programme."""
-    from akazuba.cli.federate_release import _releases
     from akazuba.errors import InputError
     from akazuba.federation.release_student import dequantised
     from akazuba.federation.updates import released
 
     network = learning.network()
-    with _releases() as releases:
+    with own_releases() as releases:
         held = releases.in_force()
     if held is not None:
         of = held.release.network
@@ -217,7 +229,7 @@ def own_head(who: str | None, as_json: bool) -> None:
     """
     from akazuba.cli.store import acting, opened_store
     from akazuba.federation import own_head as heads
-    from akazuba.federation.features import in_force
+    from akazuba.federation.learning import in_force
     from akazuba.federation.own_records import OWN
     from akazuba.settings import from_environ
 
@@ -252,9 +264,9 @@ def opinion(assessment: int, who: str | None, as_json: bool) -> None:
     Example: akazuba federate opinion 4711
     """
     from akazuba.cli.store import acting, now_ms, opened_store
+    from akazuba.diagnosis.network import softmax
     from akazuba.federation import own_head as heads
-    from akazuba.federation.features import in_force, vector
-    from akazuba.federation.network import softmax
+    from akazuba.federation.learning import in_force, vector
     from akazuba.governance.audit_reads import record_reads
     from akazuba.governance.decisions import assessment_at, basis_of, stored
     from akazuba.records import Assessment, Case

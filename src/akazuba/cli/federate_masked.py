@@ -14,8 +14,8 @@ from akazuba.cli.federate_shared import now_s, own_keys, sun, write_out
 from akazuba.cli.shared import errors_shown, show
 
 if TYPE_CHECKING:
+    from akazuba.diagnosis.network import Network
     from akazuba.federation.coordinator import Coordinator
-    from akazuba.federation.network import Network
     from akazuba.privacy.aggregation.server import Round
     from akazuba.privacy.aggregation.stewards import MaskSteward
     from akazuba.privacy.keys.enrolment import Role
@@ -98,8 +98,8 @@ def begin(folder: Path, features: int, classes: int, hidden: int, hours: int) ->
 
     Example: akazuba federate masked begin /media/stick --features 30
     """
+    from akazuba.diagnosis.network import Network
     from akazuba.federation import masked as rounds
-    from akazuba.federation.network import Network
 
     with errors_shown(), _coordinator(Network(features, classes, hidden)) as (made, identity, _):
         round_id = os.urandom(16)
@@ -177,8 +177,8 @@ def give(
 
     Example: akazuba federate masked give /media/stick --cases cases.npz --features 30
     """
+    from akazuba.diagnosis.network import Network
     from akazuba.federation import masked as rounds
-    from akazuba.federation.network import Network
     from akazuba.federation.terminal import Training, own_cases, trained
     from akazuba.privacy.aggregation.clinic import Terms
     from akazuba.privacy.ledger import Ledger
@@ -262,8 +262,8 @@ def open_(folder: Path, features: int, classes: int, hidden: int, out: Path | No
 
     Example: akazuba federate masked open /media/stick --features 30 --out version.model
     """
+    from akazuba.diagnosis.network import Network
     from akazuba.federation import masked as rounds
-    from akazuba.federation.network import Network
 
     with errors_shown(), _coordinator(Network(features, classes, hidden)) as (made, identity, registry):
         with _round(folder, identity, registry) as server:

@@ -4,30 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from akazuba.cli.federate_shared import now_s, own_keys, read_given
+from akazuba.cli.federate_shared import now_s, own_keys, own_releases, read_given
 from akazuba.cli.shared import FAILED, as_text, errors_shown, show
 
 if TYPE_CHECKING:
-    from akazuba.federation.release import Releases, StudentRelease
+    from akazuba.federation.release import StudentRelease
 
 FOLDER = click.Path(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True)
-
-
-@contextmanager
-def _releases() -> Iterator[Releases]:
-    from akazuba.federation.release import FILE, Releases
-    from akazuba.settings import from_environ
-
-    with closing(Releases(from_environ().home / FILE, now_s)) as opened:
-        yield opened
 
 
 @click.command()
@@ -76,14 +65,14 @@ def release(
 
     Example: akazuba federate release --features 30 --hidden 64 --transfer t.npz --evaluation e.npz --out r
     """
+    from akazuba.diagnosis.network import Network
     from akazuba.federation import release as releases, release_files as files
     from akazuba.federation.coordinator import FILE
-    from akazuba.federation.network import Network
     from akazuba.federation.release_student import Lesson
     from akazuba.federation.stick import put
     from akazuba.settings import from_environ
 
-    with errors_shown(), own_keys() as keys, _releases() as opened:
+    with errors_shown(), own_keys() as keys, own_releases() as opened:
         network, registry = Network(features, classes, hidden), keys.registry()
         registry.member(keys.identity().public.key_id, ["coordinator"], now_s())
         models = [files.gateway_model(path, network) for path in gateways]
@@ -121,16 +110,23 @@ def release(
 def adopt(file: Path | None, back: bool, features: int | None, as_json: bool) -> None:
     """At a terminal: take a coordinator's release as the student in force, or go --back to the one before.
 
+    Consultations ask it beside their advice once the box knows the programme (`federate learn`).
+
     Example: akazuba federate adopt release.bin
     """
     from akazuba.errors import InputError
+    from akazuba.federation.consulted import consulted
+    from akazuba.federation.learning import kept
+    from akazuba.settings import from_environ
 
-    with errors_shown(), own_keys() as keys, _releases() as opened:
+    with errors_shown(), own_keys() as keys, own_releases() as opened:
         if (file is None) is not back:
             raise InputError("adopt", "a FILE, or --back", "both" if back else "neither")
         registry = keys.registry()
         held = opened.back(registry) if file is None else opened.adopt(read_given(file), registry, features)
-    facts = {"in_force": True, "id": held.id, **_facts(held.release)}
+        home = from_environ().home
+        in_use = consulted(home, held, kept(home, registry, now_s()))
+    facts = {"in_force": True, "id": held.id, "in_use": in_use, **_facts(held.release)}
     show(json.dumps(facts) if as_json else as_text(facts))
 
 
@@ -145,7 +141,7 @@ def predict(file: Path, as_json: bool) -> None:
     from akazuba.errors import InputError
     from akazuba.federation.release_files import inputs
 
-    with errors_shown(), _releases() as opened:
+    with errors_shown(), own_releases() as opened:
         held = opened.in_force()
         if held is None:
             raise InputError("student", "a release that was adopted", "none")

@@ -16,6 +16,7 @@ from akazuba.cli.shared import show
 if TYPE_CHECKING:
     from akazuba.energy.surplus import Verdict
     from akazuba.federation.doors import HttpLink
+    from akazuba.federation.release import Releases
     from akazuba.federation.sending import Sender
     from akazuba.privacy.keys.store import KeyStore
 
@@ -52,6 +53,16 @@ def own_sender() -> Iterator[Sender]:
                 known.add(digest)
 
         yield Sender(outbox, keys.identity(), keys.registry(), now_s, departing)
+
+
+@contextmanager
+def own_releases() -> Iterator[Releases]:
+    """Students that this box has published or adopted."""
+    from akazuba.federation.release import FILE, Releases
+    from akazuba.settings import from_environ
+
+    with closing(Releases(from_environ().home / FILE, now_s)) as opened:
+        yield opened
 
 
 def fetched(sender: Sender, link: HttpLink) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ from akazuba.cli.shared import errors_shown, show
 
 if TYPE_CHECKING:
     from akazuba.governance.glass import Broken
+    from akazuba.governance.roles import Role
     from akazuba.governance.users import User
     from akazuba.storage.store import Store
 
@@ -46,15 +48,9 @@ def add(name: str, role: str, supervisor: str | None) -> None:
 
     Example: akazuba users add "Chantal Uwimana" --role nurse --as "Jean Habimana"
     """
-    from akazuba.cli.store import opened_store
-    from akazuba.governance.roles import known_role
     from akazuba.governance.users import add as add_user
 
-    with errors_shown():
-        known = known_role(role)
-        with opened_store() as store:
-            by = _acting(store, supervisor)
-            user = add_user(store, by, name, known, _new_pin(name))
+    user = _in_a_role(add_user, name, role, supervisor)
     show(f"{user.name} is a {user.role}, known to the log as {user.id}")
 
 
@@ -101,16 +97,23 @@ def role(name: str, role: str, supervisor: str | None) -> None:
 
     Example: akazuba users role "Chantal Uwimana" --role supervisor --as "Jean Habimana"
     """
+    from akazuba.governance.users import change_role
+
+    user = _in_a_role(change_role, name, role, supervisor)
+    show(f"{user.name} is a {user.role} now")
+
+
+def _in_a_role(
+    deed: Callable[[Store, str, str, Role, str], User], name: str, role: str, supervisor: str | None
+) -> User:
+    """Done by a supervisor, once the user has typed a new PIN."""
     from akazuba.cli.store import opened_store
     from akazuba.governance.roles import known_role
-    from akazuba.governance.users import change_role
 
     with errors_shown():
         known = known_role(role)
         with opened_store() as store:
-            by = _acting(store, supervisor)
-            user = change_role(store, by, name, known, _new_pin(name))
-    show(f"{user.name} is a {user.role} now")
+            return deed(store, _acting(store, supervisor), name, known, _new_pin(name))
 
 
 @users.command()

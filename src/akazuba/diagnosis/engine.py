@@ -26,6 +26,7 @@ from akazuba.diagnosis.runtime import Graph, Stop, share
 from akazuba.diagnosis.wordpiece import Pieces, WordPiece
 from akazuba.errors import ArtefactError, OutOfTimeError
 from akazuba.records import ImageReading, ModelEvidence, Picture, Quality, QualityProblem, TokenWeight
+from akazuba.wording.names import label
 
 TIME_LIMIT_S = 10.0
 """One picture takes hundredths of a second, a second on the slowest box: what takes longer is no reading."""
@@ -155,8 +156,8 @@ class Engine:
         """
         kind = self._kinds.get(picture.kind)
         if kind is None:
-            known = " and ".join(self._kinds)
-            message = f"not assessed: no model reads {picture.kind}; this box reads {known}"
+            known = " and ".join(map(label, self._kinds))
+            message = f"not assessed: no model reads {label(picture.kind)}; this box reads {known}"
             return _refused(picture, message, (QualityProblem("kind", message),))
         unusable = [problem.message for problem in picture.problems if not problem.remark]
         if unusable:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from akazuba.diagnosis.network import Network
 from akazuba.errors import AkazubaError, UntrustedError
 from akazuba.federation.accounts import Accounts, noise_multiplier
 from akazuba.federation.clipping import AdaptiveClip
@@ -25,7 +26,6 @@ from akazuba.federation.coordinator import FILE as COORDINATOR_FILE, Coordinator
 from akazuba.federation.exchange import Sums, replied
 from akazuba.federation.folding import Rules
 from akazuba.federation.gateway import FILE as GATEWAY_FILE, Gateway
-from akazuba.federation.network import Network
 from akazuba.privacy.accounting import Budget
 from akazuba.privacy.keys.signed import MAX_BYTES
 from akazuba.privacy.keys.store import KeyStore

@@ -16,8 +16,8 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from akazuba.diagnosis.network import Labels, Network, losses
 from akazuba.errors import ArtefactError
-from akazuba.federation.network import Labels, Network, losses
 from akazuba.federation.terminal import OwnCases
 from akazuba.federation.updates import Numbers, Sha256, sha256_of
 from akazuba.governance.consent import WITHDRAWN

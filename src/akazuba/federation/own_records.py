@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 
 from akazuba.errors import ArtefactError, CaseError, InputError
-from akazuba.federation.features import Learning, vector
+from akazuba.federation.learning import Learning, vector
 from akazuba.federation.terminal import OwnCases
 from akazuba.federation.updates import Numbers
 from akazuba.governance.consent import may

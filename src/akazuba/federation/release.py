@@ -22,11 +22,11 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from akazuba.diagnosis.network import Labels, Network, softmax
 from akazuba.durable import open_durable, writing
 from akazuba.errors import ArtefactError, BudgetError, InputError, UntrustedError
 from akazuba.federation.accounts import epsilon_of
 from akazuba.federation.folding import State
-from akazuba.federation.network import Labels, Network, softmax
 from akazuba.federation.release_files import Evaluation, Inputs
 from akazuba.federation.release_gate import Verdict, gate
 from akazuba.federation.release_student import (

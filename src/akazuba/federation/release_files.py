@@ -12,9 +12,9 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
+from akazuba.diagnosis.network import Network
 from akazuba.errors import InputError
 from akazuba.federation.arrays import arrays_of, read_file
-from akazuba.federation.network import Network
 from akazuba.federation.updates import Numbers
 from akazuba.federation.worlds import Cases
 

@@ -13,8 +13,8 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from akazuba.diagnosis.network import Labels
 from akazuba.errors import InputError
-from akazuba.federation.network import Labels
 from akazuba.federation.updates import Numbers
 from akazuba.federation.worlds import Cases
 from akazuba.privacy.keys.enrolment import Name

@@ -14,8 +14,8 @@ import msgspec
 import numpy as np
 from msgspec import Meta
 
+from akazuba.diagnosis.network import Network, softmax
 from akazuba.errors import InputError
-from akazuba.federation.network import Network, softmax
 from akazuba.federation.optimisers import Optimiser
 from akazuba.federation.updates import Numbers
 

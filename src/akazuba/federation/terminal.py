@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from akazuba.diagnosis.network import Labels, Network
 from akazuba.errors import InputError
 from akazuba.federation.arrays import arrays_of, read_file
 from akazuba.federation.clipping import clipped
 from akazuba.federation.local import noise_for, noised
-from akazuba.federation.network import Labels, Network
 from akazuba.federation.outbox import LookingBack, Outbox, Waiting
 from akazuba.federation.updates import Coding, ModelRelease, Numbers, Update, coded, signed
 from akazuba.privacy.accounting import DiscreteGaussian

@@ -10,8 +10,8 @@ from typing import Protocol
 
 import numpy as np
 
+from akazuba.diagnosis.network import Labels, Network
 from akazuba.errors import InputError, why_not_opened
-from akazuba.federation.network import Labels, Network
 from akazuba.federation.updates import Numbers
 
 DAY_S = 86_400.0

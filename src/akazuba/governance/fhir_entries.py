@@ -24,7 +24,8 @@ from akazuba.governance.decisions import Decided, Outcome, box_keys, state_of
 from akazuba.governance.fhir_identity import KIND as IDENTIFIERS, Identifiers, as_fhir
 from akazuba.governance.responsibility import Keys
 from akazuba.records import Assessment, Case
-from akazuba.storage.store import Person, Recorded, Store
+from akazuba.storage.person import Person
+from akazuba.storage.store import Recorded, Store
 
 NOT_HERS = {*READS, "exported", "export-refused", "read-refused", "break-glass"}
 """Entries about dealing with the record; whoever wants them asks who read it (`audit_reads.who_read`)."""

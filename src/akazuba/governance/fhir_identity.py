@@ -22,7 +22,8 @@ from akazuba.errors import InputError
 from akazuba.fhir.events import OURS, Json
 from akazuba.fhir.outcome import RefusedError
 from akazuba.fhir.shapes import objects, text
-from akazuba.storage.store import Entry, Person, Store, searchable
+from akazuba.storage.person import Person, searchable
+from akazuba.storage.store import Entry, Store
 
 KIND = "identifier"
 """An entry with the identifiers of other systems, as they came."""

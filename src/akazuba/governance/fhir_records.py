@@ -23,7 +23,8 @@ from akazuba.governance.audit_reads import READS, record_reads, searches_of, sys
 from akazuba.governance.consent import may
 from akazuba.governance.fhir_entries import Kept, history, patient, resources
 from akazuba.governance.fhir_identity import by_identifier
-from akazuba.storage.store import Entry, Person, Recorded, Store, searchable
+from akazuba.storage.person import Person, searchable
+from akazuba.storage.store import Entry, Recorded, Store
 
 WHY = "FHIR read"
 POLLED = ("ClinicalImpression", "RiskAssessment", "CarePlan")

@@ -15,8 +15,9 @@ from akazuba.errors import AkazubaError, InputError
 from akazuba.governance.consent import may
 from akazuba.governance.decisions import UNKNOWN, Versions, record_consultation
 from akazuba.records import Assessment
+from akazuba.storage.person import Person
 from akazuba.storage.spool import Spool
-from akazuba.storage.store import Entry, Person, Recorded, Store
+from akazuba.storage.store import Entry, Recorded, Store
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)
 CONSULTATION, PICTURE = "consultation", "picture"

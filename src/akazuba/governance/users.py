@@ -19,7 +19,8 @@ from akazuba.governance.attempts import attempts_of, owned
 from akazuba.governance.pins import KEPT, LOCK_AFTER, Attempts, Kept, check_new, kept
 from akazuba.governance.roles import INDISPENSABLE, LIMITS, Action, Role
 from akazuba.governance.site_rules import verdict_here
-from akazuba.storage.store import Entry, Recorded, Store, searchable
+from akazuba.storage.person import searchable
+from akazuba.storage.store import Entry, Recorded, Store
 
 PASSPHRASE = "passphrase"  # noqa: S105 - a name in the log
 """Stands in the log where somebody acted by the store's passphrase alone."""

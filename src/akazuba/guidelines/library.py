@@ -2,63 +2,30 @@
 
 from __future__ import annotations
 
-import csv
 import difflib
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 
 from akazuba.datafile import rows_of
 from akazuba.errors import AkazubaError, ArtefactError, InputError
 from akazuba.guidelines.formulas import Formula, parse_formula
-from akazuba.guidelines.guideline import About, Computed, Guideline, read_guideline
+from akazuba.guidelines.guideline import About, Guideline, read_guideline
 from akazuba.guidelines.inputs import Input, by_any_name, read_inputs
 from akazuba.guidelines.medicines import TIMES_A_DAY, Formulary, read_formulary
+from akazuba.guidelines.overlays import Overlay, changed, read_overlay
 from akazuba.guidelines.run import ACTIONS, NOBODY_KNOWN, Patient, Result, run
 from akazuba.guidelines.tables import Row, Table
 from akazuba.guidelines.values import Scalar, Value
-from akazuba.records import GIVEN, Action, Protocol, Value as Record
+from akazuba.records import GIVEN, Action, Protocol
 
 LIBRARY = Path(__file__).parent / "library"
 NOT_IN_STOCK = "NOT IN STOCK HERE"
 OWN = "guidelines"
 """Folder of the box's home for guidelines of its own."""
-
-
-class Change(Record, frozen=True):
-    """One cell of a guideline's table, replaced. column: its header, such as `then amount`."""
-
-    guideline: str
-    file: str
-    row: str
-    column: str
-    value: str
-    why: Annotated[str, Meta(min_length=3)]
-
-
-class Stock(Record, frozen=True):
-    """A medicine that the place has or has not. instead: what to do without it, in words."""
-
-    medicine: str
-    available: bool
-    instead: str = ""
-    why: str = ""
-
-
-class Overlay(Record, frozen=True):
-    """What one country or site does otherwise; the guideline itself stays as it is."""
-
-    id: Annotated[str, Meta(pattern=r"^[a-z0-9-]+$")]
-    title: Annotated[str, Meta(min_length=3)]
-    issued_by: Annotated[str, Meta(min_length=2)]
-    changes: tuple[Change, ...] = ()
-    stock: tuple[Stock, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -309,10 +276,10 @@ def _with_brought(library: Library, plugin: str, path: Path) -> Library:
 
 
 def _with_overlay(library: Library, path: Path) -> Library:
-    overlay = _overlay(path)
+    overlay = read_overlay(path)
     here = dict(library.guidelines)
     for change in overlay.changes:
-        here[change.guideline] = _changed(here, change, overlay, library.inputs, library.derived)
+        here[change.guideline] = changed(here, change, overlay, library.inputs, library.derived)
     for change in overlay.changes:
         refuse_unsound_plans(here[change.guideline], library.formulary)
     for stock in overlay.stock:
@@ -390,63 +357,3 @@ def _plan_fault(table: Table, row: Row, formulary: Formulary) -> tuple[str, str]
         and "none",
     }
     return next(((expected, found) for expected, found in faults.items() if found), None)
-
-
-def _overlay(path: Path) -> Overlay:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Overlay)
-    except OSError as problem:
-        raise InputError(str(path), "an overlay file", problem.strerror or str(problem)) from problem
-    except msgspec.DecodeError as problem:
-        raise InputError(str(path), "an overlay (JSON)", str(problem)) from problem
-
-
-def _changed(
-    here: Mapping[str, Guideline],
-    change: Change,
-    overlay: Overlay,
-    shared: Mapping[str, Input],
-    derived: Mapping[str, Formula],
-) -> Guideline:
-    """The guideline with one cell replaced, checked as if it had been published so."""
-    item = (
-        f"overlay {overlay.id}, {change.guideline}/{change.file}, row {change.row}, column {change.column!r}"
-    )
-    if change.guideline not in here:
-        raise InputError(item, "a guideline that is installed", change.guideline)
-    old = here[change.guideline]
-    texts = old.texts
-    rows = rows_of(texts[change.file], change.file) if change.file in texts else []
-    key = "name" if change.file == "formulas.csv" else "row"
-    if change.column != "formula" and not change.column.startswith(("if ", "then ")):
-        raise InputError(item, "a column 'if …', 'then …' or 'formula'", change.column)
-    if not any(row.get(key) == change.row and change.column in row for row in rows):
-        raise InputError(item, "a cell of the guideline", "none there")
-    for row in rows:
-        if row.get(key) == change.row:
-            row[change.column] = change.value
-    changed = {**texts, change.file: as_csv(rows)}
-    try:
-        new = read_guideline(changed, change.guideline, shared, derived)
-    except AkazubaError as problem:
-        raise InputError(item, "a value with which the guideline is sound", str(problem)) from problem
-    says = f"{overlay.title} ({overlay.issued_by}): {change.why}"
-    marked = {(t.file, r.id): r.changed for t in old.tables for r in t.rows if r.changed}
-    marked[change.file, change.row] = says
-    steps = tuple(
-        step
-        if isinstance(step, Computed)
-        else replace(
-            step, rows=tuple(replace(row, changed=marked.get((step.file, row.id), "")) for row in step.rows)
-        )
-        for step in new.steps
-    )
-    return replace(new, steps=steps)
-
-
-def as_csv(rows: Sequence[Mapping[str, str]]) -> str:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()

@@ -15,11 +15,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
 
 from akazuba.language.matching import Match
+from akazuba.language.scope import Context, Scope
 from akazuba.language.times import Time
 from akazuba.language.tokens import Gap, Token
 from akazuba.language.triggers import Roles, Trigger, Triggers
@@ -31,50 +30,6 @@ _HELD_BY = frozenset({"of", "arms", "lap", "back", "breast", "milk"})
 """Words behind a relative who is not the one who is ill: "shaking in his mother's arms"."""
 
 DOUBT_ENDS = frozenset({"or", "nor", "and"})
-Subject = Literal["patient", "family", "other"]
-
-
-@dataclass(slots=True)
-class Context:
-    """What is known of one named finding. onset_days: days ago, None when the note does not say.
-
-    hypothetical: only warned of ("return if fever") or denied for another place: no finding at all.
-    history: "history of …", which is current after all with a duration, or when the condition is lifelong.
-    """
-
-    present: bool = True
-    uncertain: bool = False
-    subject: Subject = "patient"
-    past: bool = False
-    history: bool = False
-    hypothetical: bool = False
-    onset_days: float | None = None
-
-
-@dataclass(slots=True)
-class _Scope:
-    """The forward triggers in force at one word.
-
-    negation: "" is none; "list" runs across commas ("no fever, cough"), "near" ("not", "without") only when
-    an "or" is still to come.
-    bare, doubtful: "no" alone opened it; a comma without a further "no", "or" or "and" came after it, so
-    that "no trauma, chest pain" may deny one thing or two.
-    """
-
-    negation: str = ""
-    bare: bool = False
-    doubtful: bool = False
-    uncertain: bool = False
-    past: bool = False
-    history: bool = False
-    subject: Subject = "patient"
-    hypothetical: bool = False
-
-    def end_statement(self) -> None:
-        """A new statement begins; whose it is stays."""
-        self.negation = ""
-        self.bare = self.doubtful = False
-        self.uncertain = self.past = self.history = self.hypothetical = False
 
 
 class _Sentence:
@@ -100,7 +55,7 @@ class _Sentence:
         self._covered = {place for match in self.matches for place in match.places}
 
     def read(self) -> None:
-        scope = _Scope()
+        scope = Scope()
         starts: dict[int, list[Context]] = {}
         for match, context in self._pairs():
             if not self._is_circumstance(match):
@@ -115,7 +70,7 @@ class _Sentence:
                     self._meet_trigger(scope, trigger)
                     skip = trigger.last
             for context in starts.get(place, ()):
-                self._apply(scope, context)
+                scope.put_on(context)
         self._place_times()
 
     def _is_circumstance(self, match: Match) -> bool:
@@ -130,7 +85,7 @@ class _Sentence:
 
     # --- forward ---
 
-    def _meet_word(self, scope: _Scope, place: int) -> None:
+    def _meet_word(self, scope: Scope, place: int) -> None:
         token = self.tokens[place]
         comma = place > self.begin and token.gap >= Gap.COMMA
         opens = place == self.begin or comma or self.tokens[place - 1].word in self.roles.joiner
@@ -153,7 +108,7 @@ class _Sentence:
             scope.end_statement()
             scope.hypothetical = hypothetical
 
-    def _cross_comma(self, scope: _Scope, place: int) -> None:
+    def _cross_comma(self, scope: Scope, place: int) -> None:
         own = self._is_own_statement(place)
         closed = self.tokens[place].gap is Gap.CLOSE
         if own or closed or (scope.negation == "near" and not self._list_goes_on(place)):
@@ -241,7 +196,7 @@ class _Sentence:
         before = self.tokens[max(self.begin, place - 4) : place]
         return ends and not opens and bool(led_by) and "in" not in {token.word for token in before}
 
-    def _meet_relative(self, scope: _Scope, place: int) -> None:
+    def _meet_relative(self, scope: Scope, place: int) -> None:
         earlier = [token.word for token in self.tokens[max(self.begin, place - 2) : place]]
         if "in" in earlier and self._backward(place):
             for context in self._backward(place):
@@ -249,7 +204,7 @@ class _Sentence:
         else:
             scope.subject = "family"
 
-    def _meet_trigger(self, scope: _Scope, trigger: Trigger) -> None:
+    def _meet_trigger(self, scope: Scope, trigger: Trigger) -> None:
         if trigger.kind == "ignore":
             return
         if trigger.kind == "stop":
@@ -264,11 +219,11 @@ class _Sentence:
             over = self.tokens[trigger.first].word == "none" and self._is_time(trigger.last)
             contexts = self._backward(trigger.first)
             for context in contexts:
-                _mark(context, "past" if over else trigger.kind)  # "fits this morning, none since noon"
+                context.mark("past" if over else trigger.kind)  # "fits this morning, none since noon"
             # "Last year he had fits": an adverb may come first.
             if contexts or trigger.kind not in {"past", "family"}:
                 return
-        self._open(scope, trigger.kind)
+        scope.open(trigger.kind)
         if trigger.kind.startswith("negation"):
             if scope.subject == "other" and self.tokens[trigger.first].gap >= Gap.COMMA:
                 scope.subject = "patient"  # "no contact with sick people, no fever": the fever is hers again
@@ -282,30 +237,6 @@ class _Sentence:
             first, last = self._chunk(trigger.first)
             return trigger.last == last and any(first <= match.first < last for match in self.matches)
         return trigger.direction == "backward"
-
-    @staticmethod
-    def _open(scope: _Scope, kind: str) -> None:
-        name, _, reach = kind.partition("-")
-        if name == "negation":
-            scope.negation = reach or "list"
-        elif name == "past":
-            scope.past = True
-        elif name == "uncertain":
-            scope.uncertain = True
-        elif name == "history":
-            scope.history = True
-        elif name == "hypothetical":
-            scope.hypothetical = True
-        else:
-            scope.subject = "family" if name == "family" else "other"
-
-    def _apply(self, scope: _Scope, context: Context) -> None:
-        context.present = not scope.negation
-        context.uncertain = scope.uncertain or (scope.doubtful and bool(scope.negation))
-        context.past = scope.past
-        context.history = scope.history
-        context.subject = scope.subject
-        context.hypothetical = scope.hypothetical
 
     # --- backward ---
 
@@ -395,18 +326,6 @@ class _Sentence:
 
     def _pairs(self) -> Iterator[tuple[Match, Context]]:
         return zip(self.matches, self.contexts, strict=True)
-
-
-def _mark(context: Context, kind: str) -> None:
-    name = kind.partition("-")[0]
-    if name == "negation":
-        context.present = False
-    elif name == "uncertain":
-        context.uncertain = True
-    elif name == "past":
-        context.past = True
-    elif name == "family":
-        context.subject = "family"
 
 
 def read_contexts(

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import structs
 
-from akazuba.language.context import Context, read_contexts
+from akazuba.language.context import read_contexts
 from akazuba.language.english import common_words, why_not_english
 from akazuba.language.matching import DANGER_WORD, Match, Matcher, english_lesion_words, english_lexicon
+from akazuba.language.scope import Context
 from akazuba.language.signs import SeenSign, SignModel, english_signs
 from akazuba.language.times import english_durations, find_times
 from akazuba.language.tokens import Gap, Token, tokenise

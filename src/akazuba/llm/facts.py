@@ -188,7 +188,7 @@ class _Nurse:
                 yield _Told("evidence", row, holes, weights[0].source)
 
     def _image(self, image: ImageReading) -> _Told:
-        kind = self._words.say(image.kind)
+        kind = self._words.say(label(image.kind))
         if not image.quality.usable or image.abstained or not image.labels:
             whys = [image.why] if image.why else [problem.message for problem in image.quality.problems]
             row = "The picture ({}) was not assessed: {}."

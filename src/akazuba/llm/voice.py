@@ -8,6 +8,7 @@ no harm; it may not suggest findings, read second or lead an interview.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -47,11 +48,13 @@ class Voice:
     """model: None where there is none, and `why` says so; both None where none is asked.
 
     gate: the tasks that the model may do besides; read when first asked for, because it reads the whole file.
+    waiting: entered while the model writes, for whoever tells somebody that it does.
     """
 
     model: Model | None = None
     gate: Callable[[], frozenset[Task]] = frozenset
     why: str | None = None
+    waiting: Callable[[], AbstractContextManager[object]] = nullcontext
 
     def may(self, task: Task) -> bool:
         return self.model is not None and (task in HARMLESS or task in self.gate())
@@ -66,7 +69,8 @@ class Voice:
         if assessment.triage and assessment.triage.level == "red":
             return by_rules(assessment, words, EMERGENCY)
         try:
-            return by_model(assessment, words, self.model)
+            with self.waiting():
+                return by_model(assessment, words, self.model)
         except (ModelError, ArtefactError) as error:
             return by_rules(assessment, words, str(error))
 

@@ -228,6 +228,27 @@ class Answer(Value, frozen=True):
     left_out: str | None = None
 
 
+class Likely(Value, frozen=True):
+    name: str
+    probability: float
+
+
+class SharedOpinion(Value, frozen=True):
+    """What a model says that the boxes of a programme learned together, beside the advice and no part of it.
+
+    It knows these conditions only, the likeliest first. release: its number. right, cases: how many of the
+    labelled cases of so many sites it was right on before it was released.
+    """
+
+    programme: str
+    release: int
+    conditions: tuple[Likely, ...]
+    right: int
+    cases: int
+    sites: int
+    review: str = "not reviewed by a clinician"
+
+
 class Provenance(Value, frozen=True):
     """not_read: what of the input was passed over, with its count, such as {"Immunization": 2}."""
 
@@ -245,6 +266,7 @@ class Assessment(Value, frozen=True):
 
     note_unread: why nothing was concluded from the note; None when it was understood or there is none.
     suggested: findings that a language model sees in the note; none counts before the nurse confirms it.
+    shared: where the box has adopted a model of its programme.
     led: the steps of an interview that a language model led.
     """
 
@@ -261,6 +283,7 @@ class Assessment(Value, frozen=True):
     why: str | UnsetType | None = UNSET
     images: tuple[ImageReading, ...] | UnsetType = UNSET
     token_attribution: tuple[TokenWeight, ...] | UnsetType = UNSET
+    shared: SharedOpinion | UnsetType = UNSET
     ask_next: tuple[str, ...] | UnsetType = UNSET
     plan: tuple[Action, ...] | UnsetType = UNSET
     protocols: tuple[Protocol, ...] | UnsetType = UNSET

@@ -23,7 +23,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from akazuba.durable import sync_folder
 from akazuba.errors import ArtefactError, InputError, encodable, why_not_opened
-from akazuba.storage.store import Entry, Person, Store, contradiction
+from akazuba.storage.person import Person, contradiction
+from akazuba.storage.store import Entry, Store
 from akazuba.storage.unlocking import StoreKey, key_file
 
 FILE, LOCK, BAD = "spool.bin", "spool.lock", "spool.bad"

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from akazuba.guidelines.inputs import Input
 from akazuba.llm.facts import percent
 from akazuba.llm.narrative import by_rules
-from akazuba.page import LEVELS, group_of, times
+from akazuba.page import LEVELS, decided, group_of, times
 from akazuba.records import (
     Action,
     Assessment,
@@ -31,8 +31,9 @@ from akazuba.records import (
 )
 from akazuba.web.pages import document_words
 from akazuba.web.vitals import VITALS, Field
+from akazuba.wording.catalogue import Language
 from akazuba.wording.documents import in_language
-from akazuba.wording.names import label, valued, with_names
+from akazuba.wording.names import label, valued
 
 SHOWN = 5
 WIDEST = math.log(1000.0)
@@ -102,7 +103,7 @@ class Asked:
     """
 
     question: str
-    changes: tuple[str, ...]
+    decides: str
     item: Input | None = None
     place: str = ""
 
@@ -162,7 +163,7 @@ def seen(
         note=_marked(case.note, findings),
         words=tuple(sorted(said.token_attribution or (), key=lambda word: -abs(word.weight))[:SHOWN]),
         narrative=by_rules(assessment, words),
-        asked=_asked(said.protocols or (), inputs),
+        asked=_asked(said.protocols or (), inputs, words.language),
         refused=tuple(name for name in guidelines if "REFUSED" in name),
         untranslated=untranslated,
         plan=said.plan or (),
@@ -238,14 +239,17 @@ def _marked(note: str, findings: Sequence[Finding]) -> tuple[Piece, ...]:
     return tuple(piece for piece in (*pieces, Piece(note[at:])) if piece.text)
 
 
-def _asked(protocols: Sequence[Protocol], inputs: Mapping[str, Input]) -> tuple[Asked, ...]:
+def _asked(
+    protocols: Sequence[Protocol], inputs: Mapping[str, Input], language: Language
+) -> tuple[Asked, ...]:
     """What the guidelines would have to know, each question once."""
     found: dict[str, Asked] = {}
     for protocol in protocols:
         for missing in protocol.missing:
-            changes = tuple(map(with_names, missing.could_change[:2]))
             item = inputs.get(missing.input)
-            asked = Asked(missing.question, changes, item, place_of(item) if item else "")
+            asked = Asked(
+                missing.question, decided(protocol, missing, language), item, place_of(item) if item else ""
+            )
             found.setdefault(missing.question, asked)
     return tuple(found.values())
 

@@ -34,7 +34,8 @@ from akazuba.governance.users import NOBODY, User
 from akazuba.guidelines.inputs import Input
 from akazuba.llm.facts import percent
 from akazuba.records import Assessment, Case
-from akazuba.storage.store import Person, Recorded
+from akazuba.storage.person import Person
+from akazuba.storage.store import Recorded
 from akazuba.web import access
 from akazuba.web.assessment_view import seen
 from akazuba.web.consulting import (

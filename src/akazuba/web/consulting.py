@@ -27,7 +27,8 @@ from akazuba.governance.locked import recorded_already, spool
 from akazuba.intake.cases import CaseLine, case_line
 from akazuba.interviews import settled
 from akazuba.records import Assessment, Case
-from akazuba.storage.store import Person, Recorded, Store, contradiction
+from akazuba.storage.person import Person, contradiction
+from akazuba.storage.store import Recorded, Store
 from akazuba.web.post import Records, now_ms
 
 DRAFTS = "key of the tablets' drafts"

@@ -24,7 +24,7 @@ from akazuba.box import Box
 from akazuba.errors import InputError, encodable
 from akazuba.governance.decisions import Decided, Standing, state_of
 from akazuba.records import Action, Case
-from akazuba.storage.store import Person
+from akazuba.storage.person import Person
 from akazuba.web import access
 from akazuba.web.assessment_view import View, seen
 from akazuba.web.chronic import Asked, asked, carried, compared, completed, plan_change

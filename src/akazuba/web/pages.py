@@ -22,7 +22,7 @@ from akazuba.wording.catalogue import (
     page_texts,
     page_words,
 )
-from akazuba.wording.names import named
+from akazuba.wording.names import label, named
 
 BY_THE_MAKERS = "Translated by the makers of the box: not reviewed by a speaker or a clinician."
 PARTLY = "{} of {} texts of the page are in this language; the others are in English."
@@ -41,6 +41,7 @@ def _templates() -> Environment:
         lstrip_blocks=True,
     )
     made.filters["percent"] = percent
+    made.filters["label"] = label
     made.filters["named"] = named
     return made
 

@@ -20,7 +20,7 @@ from akazuba.governance.course import WRONG_PATIENT, correct
 from akazuba.governance.decisions import Outcome, report_outcome
 from akazuba.governance.export import export_patient
 from akazuba.records import Assessment, Case, Level
-from akazuba.storage.store import Person, searchable
+from akazuba.storage.person import Person, searchable
 from akazuba.web import access
 from akazuba.web.assessment_view import View, seen
 from akazuba.web.consulting import stored_assessment

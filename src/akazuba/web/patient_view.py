@@ -18,7 +18,8 @@ from akazuba.governance.fhir_entries import History, decoded, of_kind
 from akazuba.llm.facts import percent
 from akazuba.page import LEVELS
 from akazuba.records import Case, Medication, Patient
-from akazuba.storage.store import Person, Recorded
+from akazuba.storage.person import Person
+from akazuba.storage.store import Recorded
 from akazuba.web.assessment_view import ICONS
 from akazuba.web.vitals import BODY, VITALS
 

@@ -17,7 +17,8 @@ from akazuba.governance.decisions import Decided, Told, outcomes_about, states_o
 from akazuba.governance.fhir_entries import History, history
 from akazuba.governance.roles import Action, Role, verdict
 from akazuba.governance.sessions import Granted
-from akazuba.storage.store import Person, Recorded, Store
+from akazuba.storage.person import Person
+from akazuba.storage.store import Recorded, Store
 from akazuba.web import access
 from akazuba.web.pages import fragment, page
 from akazuba.web.patient_charts import drawings

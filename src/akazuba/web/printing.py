@@ -17,7 +17,7 @@ from akazuba.errors import InputError
 from akazuba.governance.audit_anchors import origin
 from akazuba.governance.decisions import Decided, Standing, state_of
 from akazuba.records import Case, Sensed
-from akazuba.storage.store import Person
+from akazuba.storage.person import Person
 from akazuba.web import access
 from akazuba.web.assessment_view import View
 from akazuba.web.pages import page, reviewed, screen_words

@@ -27,8 +27,8 @@ WITH_NAMES = frozenset(("could_change", "withheld", "check_first"))
 SAID_WHOLE = frozenset(("answers", "undecided"))
 """Fields of which the names are said too."""
 
-WORDED = frozenset(("narrative", "provenance"))
-"""Fields that are in the language already, or in none."""
+WORDED = frozenset(("narrative", "provenance", "images.prediction_set"))
+"""Fields that are in the language already, or in none; of an image, names as in its `labels`."""
 
 
 def in_language(document: Document, words: Catalogue) -> Document:
@@ -53,7 +53,8 @@ def _said(value: object, field: str, words: Catalogue) -> object:
             return value  # the values of inputs, by their names
         case dict():
             return {
-                name: part if name in WORDED else _said(part, name, words) for name, part in value.items()
+                name: part if name in WORDED or f"{field}.{name}" in WORDED else _said(part, name, words)
+                for name, part in value.items()
             }
         case _:
             return value

@@ -14,6 +14,11 @@ from functools import cache
 from akazuba.wording.catalogue import shipped_table
 
 HOLE = "{}"
+_CALLED = {
+    "chest-xray": "chest X-ray",
+    "pneumonia-bacterial": "bacterial pneumonia",
+    "pneumonia-viral": "viral pneumonia",
+}
 _ONE = re.compile(r"(?<![\d.])1 (day|minute|month|year)s$")
 _MACHINE = re.compile(r"\b[a-z0-9]+(?:_[a-z0-9]+)+\b")
 
@@ -35,12 +40,12 @@ def named(name: str) -> str:
 
 
 def label(name: str) -> str:
-    """What a picture's network calls something.
+    """What a picture is, or what a network sees in it.
 
-    >>> label("basal-cell-carcinoma")
-    'basal cell carcinoma'
+    >>> label("skin-photo"), label("chest-xray"), label("basal-cell-carcinoma")
+    ('skin photo', 'chest X-ray', 'basal cell carcinoma')
     """
-    return name.replace("_", " ").replace("-", " ")
+    return _CALLED.get(name) or name.replace("_", " ").replace("-", " ")
 
 
 def with_names(text: str) -> str:

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from akazuba.errors import InputError
-from akazuba.federation.updates import Numbers
 
+Numbers = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int64]
 
 

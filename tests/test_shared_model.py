@@ -1,0 +1,175 @@
+"""What boxes learned together is asked in a consultation: beside the advice, and it changes nothing of it."""
+
+import json
+import os
+from contextlib import closing
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from test_federation_learn import (
+    AUTHORITY,
+    COORDINATOR,
+    LEARNING,
+    MALARIA,
+    NOW,
+    PNEUMONIA,
+    enrolment,
+    numbered,
+)
+
+from akazuba.cli import main
+from akazuba.cli.models import EXAMPLES
+from akazuba.diagnosis.case_vector import case_vector
+from akazuba.diagnosis.network import Network
+from akazuba.diagnosis.shared_model import FILE, SharedModel, read_shared
+from akazuba.errors import ArtefactError
+from akazuba.federation.learning import in_force
+from akazuba.federation.release import KIND, StudentRelease, Teacher
+from akazuba.federation.release_gate import Site, Verdict
+from akazuba.federation.release_student import Lesson, quantised
+from akazuba.federation.updates import Numbers
+from akazuba.privacy.keys.signed import sign
+from akazuba.privacy.keys.store import KeyStore
+from akazuba.records import Case
+from akazuba.terminology import Terminology
+
+CASE = EXAMPLES / "fever-malaria-test.json"
+NETWORK = LEARNING.network()
+
+
+def student(network: Network = NETWORK, number: int = 1, bias: float = 1.0) -> bytes:
+    """bias: of the first class, over every other."""
+    model = network.start(0)
+    network.parts(model)[-1][0] = bias
+    sites = {"north": Site(200, 120, 150, 151), "south": Site(100, 60, 70, 70)}
+    release = StudentRelease(
+        "rwanda", number, NOW, "", network.features, network.classes, network.hidden,
+        quantised(network, model), Teacher(3, bytes(32), 10 * network.dimension, bytes(32)),
+        bytes(32), bytes(32), Lesson(), Verdict(sites, number == 1, -1.0, 1.0),
+    )  # fmt: skip
+    return sign(COORDINATOR, KIND, release)
+
+
+@pytest.fixture
+def box(tmp_path: Path, terminology_home: Path) -> Path:
+    """A terminal of the programme; `akazuba` runs on it."""
+    with closing(KeyStore(tmp_path / "keys.sqlite3", lambda: NOW)) as keys:
+        keys.join("rwanda", AUTHORITY.public)
+        registry = keys.registry()
+        keys.believe(registry, "enrolment", enrolment(COORDINATOR, "coordinator", "coordinator", 1))
+        keys.believe(registry, "enrolment", enrolment(keys.identity(), "post 7", "terminal", 2))
+    in_force(tmp_path, numbered(1), registry, NOW)
+    for terms in terminology_home.glob("terminology-*.sqlite"):
+        os.link(terms, tmp_path / terms.name)
+    return tmp_path
+
+
+def told(box: Path, *words: str) -> Result:
+    env = {"AKAZUBA_HOME": str(box), "AKAZUBA_LLM": "off"}
+    return CliRunner(env=env).invoke(main, list(words))
+
+
+def adopt(box: Path, data: bytes, *more: str) -> Result:
+    (box / "given.student").write_bytes(data)
+    ran = told(box, "federate", "adopt", str(box / "given.student"), "--json", *more)
+    assert ran.exit_code == 0, ran.output
+    return ran
+
+
+def in_use(box: Path) -> SharedModel:
+    model = read_shared(box / FILE)
+    assert model is not None
+    return model
+
+
+def assessed(box: Path) -> dict[str, object]:
+    ran = told(box, "assess", str(CASE), "--json")
+    assert ran.exit_code == 0, ran.output
+    found: dict[str, object] = json.loads(ran.stdout)
+    del found["timings_ms"]
+    return found
+
+
+def test_an_adopted_student_speaks_beside_the_advice_and_changes_nothing_of_it(box: Path) -> None:
+    before = assessed(box)
+    assert "shared" not in before
+    ran = adopt(box, student())
+    assert json.loads(ran.stdout)["in_use"].startswith("asked in every consultation")
+    after = assessed(box)
+    shared, provenance = after.pop("shared"), after.pop("provenance")
+    assert isinstance(shared, dict)
+    assert isinstance(provenance, dict)
+    assert provenance["models"].pop("shared-rwanda-1") == json.loads(ran.stdout)["id"]
+    assert after | {"provenance": provenance} == before
+    first, second = shared["conditions"]
+    assert (first["name"], second["name"]) == (MALARIA, PNEUMONIA)
+    assert first["probability"] == pytest.approx(1 / (1 + np.exp(-1)), abs=0.01)
+    assert (shared["right"], shared["cases"], shared["sites"]) == (220, 300, 2)
+
+
+def test_the_nurse_reads_what_it_knows_and_how_often_it_was_right(box: Path) -> None:
+    adopt(box, student())
+    said = " ".join(told(box, "assess", str(CASE)).stdout.split())
+    assert "LEARNED BY THE BOXES OF rwanda TOGETHER: beside the advice, decides nothing" in said
+    assert "Malaria, uncomplicated 73%, Bacterial pneumonia 27%" in said
+    assert "knows 2 conditions only; before release 1 it was right on 220 of 300 cases from 2 sites" in said
+    assert "; not reviewed by a clinician" in said
+    french = " ".join(told(box, "assess", str(CASE), "--lang", "fr").stdout.split())
+    assert "APPRIS ENSEMBLE PAR LES BOÎTIERS DE rwanda" in french
+
+
+def test_it_goes_with_the_release_that_is_in_force(box: Path) -> None:
+    adopt(box, student())
+    adopt(box, student(number=2, bias=-1.0))
+    assert in_use(box).release == 2
+    told(box, "federate", "adopt", "--back")
+    assert in_use(box).release == 1
+    other = Network(7, 3)
+    ran = adopt(box, student(other, number=3), "--features", "7")
+    assert "the programme has 112 inputs and 2 conditions, the student 7 and 3" in ran.stdout
+    assert read_shared(box / FILE) is None
+    assert "shared" not in assessed(box)
+
+
+def test_without_a_programme_nobody_knows_what_a_class_means(box: Path) -> None:
+    (box / "federation-learning.bin").unlink()
+    assert "this box knows no programme" in adopt(box, student()).stdout
+    assert read_shared(box / FILE) is None
+
+
+@pytest.mark.parametrize("spoil", ["cut", "numbers", "words"])
+def test_a_spoilt_file_costs_its_opinion_and_says_so(box: Path, spoil: str) -> None:
+    adopt(box, student())
+    data = (box / FILE).read_bytes()
+    model = in_use(box)
+    nan = np.full(NETWORK.dimension, np.nan, "<f4").tobytes()
+    spoilt = {
+        "cut": data[:-7],
+        "numbers": msgspec.msgpack.encode(msgspec.structs.replace(model, numbers=nan)),
+        "words": b"no model",
+    }
+    (box / FILE).write_bytes(spoilt[spoil])
+    with pytest.raises(ArtefactError, match="adopt it again"):
+        read_shared(box / FILE)
+    found = assessed(box)
+    assert "shared" not in found
+    assert "triage" in found
+    assert isinstance(found["provenance"], dict)
+    assert [one for one in found["provenance"]["guidelines"] if one.startswith("SHARED MODEL REFUSED")]
+    assert "SHARED MODEL REFUSED" in told(box, "assess", str(CASE)).stdout
+
+
+def test_it_sees_the_vector_that_boxes_trained_on(box: Path, terminology: Terminology) -> None:
+    adopt(box, student())
+    model = in_use(box)
+    case = msgspec.json.decode(CASE.read_bytes(), type=Case)
+    weights: Numbers = np.random.default_rng(1).normal(size=NETWORK.dimension).astype("<f4")
+    other = msgspec.structs.replace(model, numbers=weights.tobytes())
+    inputs = case_vector(case, (), (), (), terminology.ancestors)
+    expected = NETWORK.answers(weights, inputs[None])[0]
+    assert (
+        other.opinion(case, (), (), terminology.ancestors).conditions[0].name == LEARNING.conditions[expected]
+    )

@@ -20,6 +20,7 @@ from click.testing import CliRunner, Result
 from akazuba.cli.federate import federate
 from akazuba.diagnosis.network import Network
 from akazuba.errors import InputError
+from akazuba.federation.board import Board
 from akazuba.federation.coordinator import Coordinator
 from akazuba.federation.doors import HttpLink, app
 from akazuba.federation.exchange import Sums, replied
@@ -107,7 +108,8 @@ def door(home: Path) -> Iterator[str]:
     def run() -> None:
         with closing(KeyStore(home / "keys.sqlite3", now)) as keys:
             gateway = Gateway(home / FILE, keys.identity(), keys.registry(), now)
-            server = uvicorn.Server(uvicorn.Config(app(gateway), log_level="error", ws="none"))
+            board = Board(home / "round", keys.registry(), now, gateway.publish)
+            server = uvicorn.Server(uvicorn.Config(app(gateway, board), log_level="error", ws="none"))
             servers.append(server)
             server.run([listening])
             gateway.close()

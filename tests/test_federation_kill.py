@@ -35,6 +35,7 @@ from test_federation_gateway import (
 
 from akazuba.errors import AkazubaError
 from akazuba.federation import sending
+from akazuba.federation.board import Board
 from akazuba.federation.doors import HttpLink, app
 from akazuba.federation.gateway import Gateway, Quota
 from akazuba.federation.outbox import Outbox
@@ -243,7 +244,8 @@ def door(path: Path, listening: socket.socket) -> int:
         try:
             gateway = Gateway(path, NORTH, members(), now, Quota(10**6, 10**6))
             gateway.publish(sign(COORDINATOR, "model-release", release()))
-            uvicorn.Server(uvicorn.Config(app(gateway), log_level="error", ws="none")).run([listening])
+            board = Board(path.parent / "round", members(), now)
+            uvicorn.Server(uvicorn.Config(app(gateway, board), log_level="error", ws="none")).run([listening])
         finally:
             traceback.print_exc()
             os._exit(1)

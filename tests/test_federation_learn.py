@@ -18,11 +18,12 @@ from akazuba.cli import main
 from akazuba.diagnosis.network import Network
 from akazuba.energy.surplus import Verdict
 from akazuba.errors import BudgetError, InputError, UntrustedError
-from akazuba.federation import own_head
+from akazuba.federation import masked, own_head
 from akazuba.federation.learning import KIND, Learning, in_force, learning_of, vector
 from akazuba.federation.local import noise_for, noised
 from akazuba.federation.outbox import FILE, Outbox
 from akazuba.federation.own_records import gather
+from akazuba.federation.stick import FOLDER
 from akazuba.federation.terminal import LocalNoise, OwnCases, Training, train
 from akazuba.federation.updates import ModelRelease, Numbers, Update
 from akazuba.governance.audit_reads import who_read
@@ -30,6 +31,7 @@ from akazuba.governance.consent import By, Consent, Withdrawal, give, shown, wit
 from akazuba.governance.course import WRONG_PATIENT, correct
 from akazuba.governance.decisions import Outcome, record_consultation, report_outcome
 from akazuba.privacy.accounting import Budget
+from akazuba.privacy.aggregation.stewards import MaskSteward
 from akazuba.privacy.keys.enrolment import Role, enrol, request, requested
 from akazuba.privacy.keys.identity import Identity, new_identity
 from akazuba.privacy.keys.registry import Registry
@@ -590,6 +592,40 @@ def test_an_own_layer_changes_the_opinion_and_not_one_bit_of_an_update(box: Post
 def assessments(box: Post) -> list[Recorded]:
     with closing(Store(box.home, unlocked(box.home, PASSPHRASE), now_ms, read_only=True)) as store:
         return list(store.entries(kind="assessment"))
+
+
+def test_a_masked_round_takes_the_boxs_own_records(box: Post, monkeypatch: pytest.MonkeyPatch) -> None:
+    steward, folder = new_identity(os.urandom), box.home / "stick"
+    with closing(KeyStore(box.home / "keys.sqlite3", lambda: NOW)) as keys:
+        keys.believe(keys.registry(), "enrolment", enrolment(steward, "s", "mask-steward", 3))
+        registry = keys.registry()
+    release = sign(COORDINATOR, "model-release", a_release(LEARNING.network().dimension))
+    masked.begin(folder, COORDINATOR, release, os.urandom(16), NOW + 3600)
+    path = box.home / "steward.sqlite3"
+    with closing(MaskSteward(path, steward, registry, lambda: NOW, os.urandom, 2)) as one:
+        masked.announce(folder, one, steward.public.key_id, registry, NOW)
+    masked.plan(folder, COORDINATOR, registry, NOW, least=2, most=5, threshold=1, noise_multiplier=1.0)
+    with Ledger(box.home) as ledger:
+        ledger.set_budget(Budget(50.0, 1e-6, "test", "two clinics cannot hide one for little"))
+    words = ("masked", "give", str(folder), "--least", "2", "--stewards", "1", "--threshold", "1")
+    env = {"AKAZUBA_HOME": str(box.home), "AKAZUBA_PASSPHRASE": PASSPHRASE}
+    monkeypatch.setattr("akazuba.energy.today.training_allowed", lambda *_: Verdict(False, "it waits"))
+    assert CliRunner(env=env).invoke(main, ["federate", *words]).exit_code == 1
+    assert stood(box)[0] == []
+    monkeypatch.undo()
+    ran = CliRunner(env=env).invoke(main, ["federate", *words])
+    assert ran.exit_code == 0, ran.output
+    assert "masked: 20 cases used" in ran.stdout
+    (logged,) = stood(box)[0]
+    assert json.loads(logged)["purpose"] == "a masked round of the federation"
+    assert (folder / FOLDER / f"{own_key(box)}.masked-upload").is_file()
+    with closing(Outbox(box.home / FILE, lambda: NOW)) as outbox:
+        assert outbox.waiting() == []  # nothing leaves that anybody could read
+
+
+def own_key(box: Post) -> str:
+    with closing(KeyStore(box.home / "keys.sqlite3", lambda: NOW)) as keys:
+        return keys.identity().public.key_id
 
 
 def test_a_look_at_an_opinion_is_in_the_log_and_another_entry_has_none(box: Post) -> None:

@@ -421,7 +421,7 @@ def test_the_step_of_pictures_offers_a_plugins_kind_and_says_who_reads_it(bench:
     page = bench.tablet(None).get("/consultation").text
     assert 'data-kind="chest-xray"' in page
     assert 'data-kind="blood-slide"' in page
-    assert "blood-slide (read by plugin bench)" in words(page)
+    assert "blood slide (read by plugin bench)" in words(page)
 
 
 def test_a_picture_of_a_plugins_kind_is_read_on_the_page_as_at_the_command_line(bench: Bench) -> None:
@@ -437,7 +437,7 @@ def test_a_picture_of_a_plugins_kind_is_read_on_the_page_as_at_the_command_line(
         bench.tablet(), "p-slide001", "c-slide001", keep=False, images=images, files=[part]
     )
     seen = html.unescape(words(answer.text))
-    assert "IMAGE slide-1.jpg (blood-slide)" in seen
+    assert "IMAGE slide-1.jpg (blood slide)" in seen
     assert "parasites 90 %" in seen or "parasites 90%" in seen
     assert "read by plugin bench, no part of the box" in seen
     bench.assessed(bench.tablet(), "p-slide001", "c-slide001", images=images, files=[part])

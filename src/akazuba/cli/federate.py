@@ -250,10 +250,11 @@ def gateway(
     node_key: Path | None,
     node_port: int,
 ) -> None:
-    """At a gateway: take terminals' updates in, and give their sums to the coordinator.
+    """At a gateway: take terminals' updates in, and give their sums to the coordinator; carry masked rounds.
 
     Example: akazuba federate gateway --superlink coordinator:8000 --authority ca.pem --node-key north
     """
+    from akazuba.federation.board import Board
     from akazuba.federation.deployment import child, supernode
     from akazuba.federation.doors import serve as listen
     from akazuba.settings import from_environ
@@ -261,13 +262,15 @@ def gateway(
     with errors_shown(), ExitStack() as stack:
         home = from_environ().home
         opened = stack.enter_context(_gateway())
+        with own_keys() as keys:
+            board = Board(home / "round", keys.registry(), now_s, opened.publish)
         if model is not None:
             show(f"model: version {opened.publish(read_given(model)).version}")
         if superlink is not None:
             command = supernode(home, superlink, authority, node_key, node_port)
             stack.enter_context(child(command, home, home / "flower" / "supernode.log"))
         show(f"http{'s' if certificate else ''}://{host}:{port}")
-        listen(opened, host, port, certificate, key)
+        listen(opened, board, host, port, certificate, key)
 
 
 @federate.command()

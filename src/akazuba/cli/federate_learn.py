@@ -27,10 +27,11 @@ from akazuba.cli.store_patients import AS, JSON
 if TYPE_CHECKING:
     from akazuba.diagnosis.network import Network
     from akazuba.federation.learning import Learning
+    from akazuba.federation.own_records import Gathered
     from akazuba.federation.sending import Sender
     from akazuba.federation.terminal import OwnCases
     from akazuba.federation.updates import ModelRelease, Numbers
-    from akazuba.storage.store import Store
+    from akazuba.storage.store import Recorded, Store
 
 
 FOLDER = click.Path(path_type=Path)
@@ -166,21 +167,27 @@ def _cases(
     store: Store, by: str, purpose: str, learning: Learning, version: int
 ) -> tuple[dict[str, Any], OwnCases | None]:
     """What is told of them, and the cases, once they are in the log; None while the sun does not allow it."""
+    verdict = sun()
+    facts: dict[str, Any] = {"energy": verdict.because, "base version": version}
+    if not verdict.allowed:
+        return facts, None
+    entry, found = gathered(store, by, purpose, learning, version)
+    facts |= {"cases": dict(found.classes), "left out": dict(found.left_out), "entry of the log": entry.index}
+    return facts, found.cases
+
+
+def gathered(
+    store: Store, by: str, purpose: str, learning: Learning, version: int
+) -> tuple[Recorded, Gathered]:
+    """The box's own cases, and the log's entry about them. Raises InputError for too few."""
     from akazuba.federation.own_records import about_to_learn, gather
     from akazuba.federation.terminal import Training
     from akazuba.settings import from_environ
     from akazuba.terminology import open_terminology
 
-    home = from_environ().home
-    verdict = sun()
-    facts: dict[str, Any] = {"energy": verdict.because, "base version": version}
-    if not verdict.allowed:
-        return facts, None
-    with open_terminology(home) as terms:
+    with open_terminology(from_environ().home) as terms:
         found = gather(store, learning, terms.ancestors, store.now_ms())
-    entry = about_to_learn(store, by, purpose, found, learning, version, Training.least)
-    facts |= {"cases": dict(found.classes), "left out": dict(found.left_out), "entry of the log": entry.index}
-    return facts, found.cases
+    return about_to_learn(store, by, purpose, found, learning, version, Training.least), found
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
-"""A gateway's door and a terminal's way to it: HTTP, four requests, msgpack.
+"""A gateway's door and a member's way to it: HTTP, msgpack.
 
     POST /federation/parcels              a signed parcel               Status
     PUT  /federation/parcels/SHA256?at=N  bytes from N on               Status
     GET  /federation/model                                              the newest release, signed
     GET  /federation/tally                                              counts as JSON
+    and a masked round's (`round_doors`)
 
 What is said is signed on both sides, so a line without TLS forges nothing; it does show updates to who
 listens. What of a piece has come when the line breaks is kept.
@@ -27,14 +28,16 @@ from urllib.parse import urlsplit
 import msgspec
 
 from akazuba.errors import AkazubaError, InputError
+from akazuba.federation.round_doors import PARCEL_BYTES, REFUSED, body_of, round_routes
 from akazuba.federation.sending import LinkError, Status
+from akazuba.privacy.keys.signed import MAX_BYTES
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from akazuba.federation.board import Board
     from akazuba.federation.gateway import Examined, Gateway
 
-PARCEL_BYTES = 16 * 1024
 MODEL_BYTES = 256 * 1024 * 1024
 TIMEOUT_S = 30.0
 ROOT = "/federation"
@@ -135,8 +138,8 @@ class Waiting:
             self.told.set_result(status)
 
 
-def app(gateway: Gateway) -> Starlette:
-    """One process: the gateway's ledger has one writer."""
+def app(gateway: Gateway, board: Board) -> Starlette:
+    """One process: the gateway's ledger has one writer, and so has the round that it carries."""
     from starlette.applications import Starlette
     from starlette.requests import ClientDisconnect, Request
     from starlette.responses import JSONResponse, Response
@@ -156,7 +159,7 @@ def app(gateway: Gateway) -> Starlette:
         return told(Status("later", because=str(problem)))
 
     async def announce(request: Request) -> Response:
-        data = await _body(request.stream(), PARCEL_BYTES)
+        data = await body_of(request.stream(), PARCEL_BYTES)
         return Response(status_code=413) if data is None else told(await intake.asked(gateway.announce, data))
 
     async def put(request: Request) -> Response:
@@ -182,21 +185,11 @@ def app(gateway: Gateway) -> Starlette:
             Route(f"{ROOT}/parcels/{{digest}}", put, methods=["PUT"]),
             Route(f"{ROOT}/model", model),
             Route(f"{ROOT}/tally", tally),
+            *round_routes(board, ROOT, intake.asked),
         ],
         exception_handlers={AkazubaError: later},
         lifespan=running,
     )
-
-
-async def _body(stream: AsyncIterator[bytes], most: int) -> bytes | None:
-    """None when it is longer."""
-    parts = []
-    async for part in stream:
-        parts.append(part)
-        most -= len(part)
-        if most < 0:
-            return None
-    return b"".join(parts)
 
 
 class HttpLink:
@@ -238,14 +231,32 @@ class HttpLink:
             return None
         return self._sound(code, data)
 
+    def round_files(self, asking: bytes) -> dict[str, str]:
+        """As `carrying.RoundLink` has it, and so the next three. Raises LinkError."""
+        told = self._sound(*self._asked("POST", f"{ROOT}/round", asking, 1 << 24))
+        return self._decoded(told, dict[str, str])
+
+    def round_file(self, asking: bytes) -> bytes:
+        return self._sound(*self._asked("POST", f"{ROOT}/round/file", asking, MAX_BYTES))
+
+    def round_offer(self, offer: bytes) -> Status:
+        return self._status("POST", f"{ROOT}/round/offers", offer)
+
+    def round_piece(self, digest: str, offset: int, piece: bytes) -> Status:
+        return self._status("PUT", f"{ROOT}/round/offers/{digest}?at={offset}", piece)
+
     def _status(self, method: str, path: str, data: bytes) -> Status:
-        told = self._sound(*self._asked(method, path, data, 1 << 20))
+        return self._decoded(self._sound(*self._asked(method, path, data, 1 << 20)), Status)
+
+    def _decoded(self, told: bytes, kind: type[Result]) -> Result:
         try:
-            return msgspec.msgpack.decode(told, type=Status)
+            return msgspec.msgpack.decode(told, type=kind)
         except (msgspec.MsgspecError, ValueError) as problem:
             raise LinkError("gateway", "a gateway of the federation", str(problem)) from problem
 
     def _sound(self, code: int, data: bytes) -> bytes:
+        if code == REFUSED:
+            raise LinkError("gateway", "a file of the round", data.decode(errors="replace")[:500])
         if code != 200:
             raise LinkError("gateway", "an answer", f"HTTP {code}")
         return data
@@ -264,12 +275,14 @@ class HttpLink:
         return response.status, told
 
 
-def serve(gateway: Gateway, host: str, port: int, certificate: Path | None, key: Path | None) -> None:
+def serve(
+    gateway: Gateway, board: Board, host: str, port: int, certificate: Path | None, key: Path | None
+) -> None:
     """Until it is told to stop."""
     import uvicorn
 
     uvicorn.run(
-        app(gateway),
+        app(gateway, board),
         host=host,
         port=port,
         log_level="warning",

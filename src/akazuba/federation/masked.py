@@ -5,7 +5,7 @@ but the clinic sees its update, the clinic weights it itself by the release's te
 rounded, noised and masked there; and since nobody sees it, **nobody sees that it is poison**: what a liar can
 do is bounded by the clip and by being in a round once.
 
-A round travels as files in a folder (a stick, a share), each of them signed:
+A round travels as files in a folder (a stick, a share, or a gateway's `board`), each of them signed:
 
     coordinator   begun: a round on its newest release           mask stewards   their keys for it
     coordinator   the plan                                       terminals       one upload each
@@ -19,10 +19,23 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-import msgspec
 import numpy as np
 
 from akazuba.errors import InputError, UntrustedError
+from akazuba.federation.board import (
+    ACCEPTED,
+    BEGUN,
+    FAULTY,
+    KEY,
+    PLAN,
+    RELEASE,
+    SHARE,
+    UPLOAD,
+    VERSION,
+    Begun,
+    Faulty,
+    clear,
+)
 from akazuba.federation.coordinator import Coordinator
 from akazuba.federation.folding import Version
 from akazuba.federation.stick import FOLDER, found, put
@@ -31,42 +44,34 @@ from akazuba.federation.weights import Weights
 from akazuba.privacy.aggregation.bfv import Bfv
 from akazuba.privacy.aggregation.clinic import Checked, Terms, checked_plan, contribute_once
 from akazuba.privacy.aggregation.encode import scale_for
-from akazuba.privacy.aggregation.messages import Accepted, Id16, Plan, Upload, digest
+from akazuba.privacy.aggregation.messages import Accepted, Plan, Upload, digest
 from akazuba.privacy.aggregation.server import Round, Total
 from akazuba.privacy.aggregation.stewards import MaskSteward
-from akazuba.privacy.keys.enrolment import Time
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
 from akazuba.privacy.keys.signed import believed, read, sign, unwrap
 from akazuba.privacy.ledger import Ledger, Release
 
-RELEASE, BEGUN, PLAN, ACCEPTED = "release.masked", "begun.masked", "plan.masked", "accepted.masked"
-KEY, UPLOAD, FAULTY, SHARE = ".masked-key", ".masked-upload", ".masked-faulty", ".masked-share"
 
-
-class Begun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Signed by the coordinator, kind "masked-begun"."""
-
-    round_id: Id16
-    ends: Time
-
-
-class Faulty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Signed by a mask steward, kind "masked-faulty". clinics: key ids whose box does not open, and why."""
-
-    round_id: Id16
-    clinics: dict[str, str]
-
-
-def begin(folder: Path, identity: Identity, release: bytes, round_id: bytes, ends: int) -> None:
-    """At the coordinator. release: its newest. Raises InputError for a programme that adds noise or takes
-    centres itself, and when there is a round in the folder.
+def begin(
+    folder: Path,
+    identity: Identity,
+    release: bytes,
+    round_id: bytes,
+    ends: int,
+    over: Callable[[Begun], bool] = lambda _: False,
+) -> None:
+    """At the coordinator. release: its newest. over: whether a round that is in the folder may go. Raises
+    InputError for a programme that adds noise or takes centres itself, and when a round is in the folder that
+    is not over.
     """
     newest = believed(release, "model-release", ModelRelease)
     if newest.grid or newest.robust:
         raise InputError("masked round", "a programme without central noise and robust centres", "one with")
     if (folder / FOLDER / BEGUN).exists():
-        raise InputError(str(folder), "a folder without a masked round", "one is in it")
+        if not over(believed(_file(folder, BEGUN), "masked-begun", Begun)):
+            raise InputError(str(folder), "a folder without a masked round that is not over", "one is in it")
+        clear(folder)
     put(folder / FOLDER / RELEASE, release)
     put(folder / FOLDER / BEGUN, sign(identity, "masked-begun", Begun(round_id, ends)))
 
@@ -215,12 +220,24 @@ def opened(
     Raises UntrustedError for too few shares, InputError when the model has moved on since the round began.
     """
     checked, release = planned(folder, registry, now, ended=True)
-    name = f"round {checked.plan.round_id.hex()}"
+    name = round_name(checked.plan.round_id)
     newest = believed(coordinator.release(), "model-release", ModelRelease)
     if coordinator.version_of(name) is None and newest.base() != release.base():
         raise InputError(name, f"one on version {newest.version}, the newest", f"version {release.version}")
     total = held.opened([data for _, data in found(folder, SHARE)])
-    return total, coordinator.adopt(total.update.astype(np.float32), total.clinics, name)
+    version = coordinator.adopt(total.update.astype(np.float32), total.clinics, name)
+    put(folder / FOLDER / VERSION, coordinator.release())
+    return total, version
+
+
+def over(begun: Begun, coordinator: Coordinator, now: int) -> bool:
+    """Whether a round has ended, or is in a version."""
+    return now > begun.ends or coordinator.version_of(round_name(begun.round_id)) is not None
+
+
+def round_name(round_id: bytes) -> str:
+    """By which a coordinator knows that a round is in a version."""
+    return f"round {round_id.hex()}"
 
 
 def _file(folder: Path, name: str) -> bytes:

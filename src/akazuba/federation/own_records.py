@@ -31,6 +31,7 @@ LEARNED = "learning"
 """Kind of the log's entry about a training."""
 
 UPDATE, OWN = "an update of the federation's model", "this box's own last layer"
+MASKED = "a masked round of the federation"
 """Purposes."""
 
 DIAGNOSIS = "diagnosis: "

@@ -56,7 +56,7 @@ class Parcels:
         if offset != one.have or not 0 < len(piece) <= one.size - one.have:
             return
         try:
-            self._folder.mkdir(mode=0o700, exist_ok=True)
+            self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             handle = os.open(one.path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600)
             try:
                 one.have += os.pwrite(handle, piece, offset)

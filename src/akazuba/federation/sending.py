@@ -132,14 +132,22 @@ class Sender:
         self.departing(data)
         parcel = Parcel(self.registry.programme, one.id, digest, len(data), self.now())
         status = link.announce(sign(self.identity, "parcel", parcel))
-        stalls, size = 0, CHUNK_BYTES
-        while status.state == "partial":
-            have, began = status.have, monotonic()
-            status = link.put(digest, have, data[have : have + size])
-            size = CHUNK_BYTES_MOST if monotonic() - began < QUICK_S else CHUNK_BYTES
-            stalls = stalls + 1 if status.state == "partial" and status.have <= have else 0
-            if stalls > STALLS:
-                raise LinkError("gateway", "one that keeps what it is sent", f"{have} bytes asked for again")
+        status = in_pieces(data, status, lambda at, piece: link.put(digest, at, piece))
         if status.state == "later":
             raise LinkError("gateway", "one that takes updates now", status.because)
         return self.answered(status.answer)
+
+
+def in_pieces(data: bytes, status: Status, put: Callable[[int, bytes], Status]) -> Status:
+    """What is said once all is there, or at the first "later". put: a piece from so many bytes on. Raises
+    LinkError for a gateway that keeps asking for the same bytes.
+    """
+    stalls, size = 0, CHUNK_BYTES
+    while status.state == "partial":
+        have, began = status.have, monotonic()
+        status = put(have, data[have : have + size])
+        size = CHUNK_BYTES_MOST if monotonic() - began < QUICK_S else CHUNK_BYTES
+        stalls = stalls + 1 if status.state == "partial" and status.have <= have else 0
+        if stalls > STALLS:
+            raise LinkError("gateway", "one that keeps what it is sent", f"{have} bytes asked for again")
+    return status

@@ -16,8 +16,18 @@ from test_federation_masked import CLINICS, DIMENSION, change, rules
 
 from akazuba.errors import InputError, UntrustedError
 from akazuba.federation import board as names, masked
-from akazuba.federation.board import BEGUN, PLAN, RELEASE, UPLOAD, VERSION, Board, RoundAsking, RoundOffer
-from akazuba.federation.carrying import carried
+from akazuba.federation.board import (
+    BEGUN,
+    PLAN,
+    RELEASE,
+    STUDENT,
+    UPLOAD,
+    VERSION,
+    Board,
+    RoundAsking,
+    RoundOffer,
+)
+from akazuba.federation.carrying import Carrier
 from akazuba.federation.coordinator import Coordinator
 from akazuba.federation.sending import LinkError, Status
 from akazuba.federation.stick import FOLDER, put
@@ -78,7 +88,7 @@ class Carried:
     def at(self, identity: Identity, *wanted: str):  # type: ignore[no-untyped-def]
         folder = self.path / f"copy of {identity.public.key_id[:8]}"
         me = self.made.registry.member(identity.public.key_id, names.ALL, now())
-        return carried(self.line, folder, identity, me, now, wanted)
+        return Carrier(self.line, identity, me, now).carried(folder, wanted)
 
     def begun(self, ends_in: int = 600) -> None:
         one, registry = self.made.coordinator, self.made.registry
@@ -193,7 +203,7 @@ def test_nobody_leaves_what_another_signed_or_another_time(round_: Carried) -> N
     with pytest.raises(UntrustedError):
         left(board, one, f"{one.public.key_id}{UPLOAD}", mine[:-1] + b"\1")
     for name in ("../x", "x.masked-upload", f"{one.public.key_id}.txt"):
-        with pytest.raises(InputError, match="name of a file"):
+        with pytest.raises(InputError, match="a gateway carries"):
             board.offer(offered(one, name, b"x"))
     old = sign(round_.made.coordinator, "masked-begun", names.Begun(bytes(16), now() + 5))
     with pytest.raises(UntrustedError, match="after"):  # an older round, begun again
@@ -225,6 +235,20 @@ def sign_again(round_: Carried, release: bytes) -> bytes:
     from akazuba.privacy.keys.signed import believed
 
     return sign(round_.made.coordinator, "model-release", believed(release, "model-release", ModelRelease))
+
+
+def test_every_command_may_be_repeated(round_: Carried) -> None:
+    round_.begun()
+    one, registry, steward = round_.made.coordinator, round_.made.registry, round_.made.mask_stewards[0]
+    before = round_.files(one)
+    with round_.at(steward._identity) as place:
+        masked.announce(place, steward, steward._identity.public.key_id, registry, now())
+    terms = {"least": CLINICS, "most": CLINICS, "threshold": 2, "noise_multiplier": 1.0}
+    with round_.at(one, RELEASE, names.KEY) as place:
+        masked.plan(place, one, registry, now(), **terms)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="begin another"):
+            masked.plan(place, one, registry, now(), **terms | {"least": 2})  # type: ignore[arg-type]
+    assert round_.files(one) == before
 
 
 def test_a_line_that_breaks_anywhere_costs_a_repetition_and_no_second_charge(round_: Carried) -> None:
@@ -273,6 +297,25 @@ def test_other_rounds_files_in_a_copy_are_gone_and_a_lying_gateway_is_noticed(ro
     round_.line.board.file = lambda _: b"another"  # type: ignore[method-assign]
     with pytest.raises(UntrustedError, match="that was listed"):
         round_.at(one, RELEASE).__enter__()
+
+
+def test_only_a_newer_student_of_the_coordinator_takes_the_place_of_the_one_there(round_: Carried) -> None:
+    board, made = round_.line.board, round_.made
+
+    def student(number: int, who: Identity = made.coordinator, programme: str = "rehearsal") -> bytes:
+        return sign(who, "student-release", names.Numbered(programme, number))
+
+    third = student(3)
+    assert left(board, made.coordinator, STUDENT, third).state == "answered"
+    assert STUDENT in round_.files(made.clinics[0])
+    with pytest.raises(UntrustedError, match="number 4 or later"):
+        left(board, made.coordinator, STUDENT, student(2))
+    with pytest.raises(UntrustedError, match="one of rehearsal"):
+        left(board, made.coordinator, STUDENT, student(5, programme="another"))
+    with pytest.raises(UntrustedError, match="its coordinator"):
+        left(board, made.clinics[0], STUDENT, student(5, made.clinics[0]))
+    round_.begun()  # a round changes nothing of it
+    assert board.file(asking(made.clinics[0], STUDENT)) == third
 
 
 @pytest.mark.enable_socket

@@ -116,12 +116,14 @@ def door(home: Path) -> Iterator[str]:
 
     thread = threading.Thread(target=run)
     thread.start()
-    while not (servers and servers[0].started):
+    while thread.is_alive() and not (servers and servers[0].started):
         thread.join(0.02)
-    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-    servers[0].should_exit = True
-    thread.join(10)
-    listening.close()
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        servers[0].should_exit = True
+        thread.join(10)
+        listening.close()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from test_federation_doors import door
 from test_federation_learn import (
     AUTHORITY,
     COORDINATOR,
@@ -31,6 +32,7 @@ from akazuba.federation.release import KIND, StudentRelease, Teacher
 from akazuba.federation.release_gate import Site, Verdict
 from akazuba.federation.release_student import Lesson, quantised
 from akazuba.federation.updates import Numbers
+from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.signed import sign
 from akazuba.privacy.keys.store import KeyStore
 from akazuba.records import Case
@@ -40,7 +42,9 @@ CASE = EXAMPLES / "fever-malaria-test.json"
 NETWORK = LEARNING.network()
 
 
-def student(network: Network = NETWORK, number: int = 1, bias: float = 1.0) -> bytes:
+def student(
+    network: Network = NETWORK, number: int = 1, bias: float = 1.0, signer: Identity = COORDINATOR
+) -> bytes:
     """bias: of the first class, over every other."""
     model = network.start(0)
     network.parts(model)[-1][0] = bias
@@ -50,7 +54,7 @@ def student(network: Network = NETWORK, number: int = 1, bias: float = 1.0) -> b
         quantised(network, model), Teacher(3, bytes(32), 10 * network.dimension, bytes(32)),
         bytes(32), bytes(32), Lesson(), Verdict(sites, number == 1, -1.0, 1.0),
     )  # fmt: skip
-    return sign(COORDINATOR, KIND, release)
+    return sign(signer, KIND, release)
 
 
 @pytest.fixture
@@ -173,3 +177,32 @@ def test_it_sees_the_vector_that_boxes_trained_on(box: Path, terminology: Termin
     assert (
         other.opinion(case, (), (), terminology.ancestors).conditions[0].name == LEARNING.conditions[expected]
     )
+
+
+@pytest.mark.enable_socket
+def test_a_student_is_published_at_a_gateway_and_adopted_from_there(box: Path, tmp_path: Path) -> None:
+    other = tmp_path / "others"
+    with closing(KeyStore(other / "coordinator" / "keys.sqlite3", lambda: NOW)) as keys:
+        keys.join("rwanda", AUTHORITY.public)
+        coordinator, mine = keys.identity(), enrolment(keys.identity(), "second", "coordinator", 7)
+        keys.believe(keys.registry(), "enrolment", mine)
+    with closing(KeyStore(other / "north" / "keys.sqlite3", lambda: NOW)) as keys:
+        keys.join("rwanda", AUTHORITY.public)
+        keys.believe(keys.registry(), "enrolment", enrolment(keys.identity(), "north", "gateway", 8))
+        keys.believe(keys.registry(), "enrolment", mine)
+        with closing(KeyStore(box / "keys.sqlite3", lambda: NOW)) as own:
+            terminal = enrolment(own.identity(), "post 7", "terminal", 2)
+            own.believe(own.registry(), "enrolment", mine)
+        keys.believe(keys.registry(), "enrolment", terminal)
+    file = tmp_path / "r.bin"
+    file.write_bytes(student(signer=coordinator))
+    with door(other / "north") as url:
+        assert (
+            "expected a gateway to which a student was published"
+            in told(box, "federate", "adopt", url).stderr
+        )
+        ran = told(other / "coordinator", "federate", "publish", str(file), url)
+        assert ran.exit_code == 0, ran.output
+        ran = told(box, "federate", "adopt", url, "--json")
+    assert json.loads(ran.stdout)["in_use"].startswith("asked in every consultation")
+    assert in_use(box).release == 1

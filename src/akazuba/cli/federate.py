@@ -13,7 +13,7 @@ import click
 
 from akazuba.cli.federate_learn import learn, opinion, own_head, programme
 from akazuba.cli.federate_masked import masked
-from akazuba.cli.federate_release import adopt, predict, release
+from akazuba.cli.federate_release import adopt, predict, publish, release
 from akazuba.cli.federate_shared import fetched, now_s, own_keys, own_sender, read_given, sun, write_out
 from akazuba.cli.federate_simulate import simulate
 from akazuba.cli.shared import FAILED, errors_shown, show
@@ -31,7 +31,7 @@ def federate() -> None:
     """
 
 
-for _command in (adopt, learn, masked, opinion, own_head, predict, programme, release, simulate):
+for _command in (adopt, learn, masked, opinion, own_head, predict, programme, publish, release, simulate):
     federate.add_command(_command)
 
 FOLDER = click.Path(path_type=Path)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from akazuba.cli.federate_shared import now_s, own_keys, sun, write_out
+from akazuba.cli.federate_shared import AUTHORITY, now_s, own_carrier, own_keys, sun, write_out
 from akazuba.cli.shared import FAILED, errors_shown, show
 from akazuba.cli.store_patients import AS
 
@@ -25,12 +25,6 @@ if TYPE_CHECKING:
     from akazuba.privacy.keys.enrolment import Role
     from akazuba.privacy.keys.identity import Identity
     from akazuba.privacy.keys.registry import Registry
-
-AUTHORITY = click.option(
-    "--authority",
-    type=click.Path(path_type=Path),
-    help="Of a gateway: PEM of whom its certificate is from.",
-)
 
 
 def FOLDER(command: Callable[..., None]) -> Callable[..., None]:  # noqa: N802 - a decorator as the others
@@ -111,17 +105,10 @@ def _at(
     if not place.startswith(("http://", "https://")):
         yield Path(place)
         return
-    from akazuba.federation.board import ALL
-    from akazuba.federation.carrying import carried
-    from akazuba.federation.doors import HttpLink
     from akazuba.settings import from_environ
 
-    me = registry.member(identity.public.key_id, ALL, now_s())
     folder = from_environ().home / "masked" / f"at-{sha256(place.encode()).hexdigest()[:16]}"
-    with (
-        closing(HttpLink(place, authority)) as link,
-        carried(link, folder, identity, me, now_s, wanted) as copy,
-    ):
+    with own_carrier(place, authority, identity, registry) as one, one.carried(folder, wanted) as copy:
         yield copy
 
 

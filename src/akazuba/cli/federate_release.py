@@ -9,11 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from akazuba.cli.federate_shared import now_s, own_keys, own_releases, read_given
+from akazuba.cli.federate_shared import (
+    AUTHORITY,
+    now_s,
+    own_carrier,
+    own_keys,
+    own_releases,
+    read_given,
+)
 from akazuba.cli.shared import FAILED, as_text, errors_shown, show
 
 if TYPE_CHECKING:
     from akazuba.federation.release import StudentRelease
+    from akazuba.privacy.keys.identity import Identity
+    from akazuba.privacy.keys.registry import Registry
 
 FOLDER = click.Path(path_type=Path)
 JSON = click.option("--json", "as_json", is_flag=True)
@@ -103,14 +112,16 @@ def release(
 
 
 @click.command()
-@click.argument("file", type=FOLDER, required=False)
+@click.argument("file", metavar="FILE|URL", required=False)
+@AUTHORITY
 @click.option("--back", is_flag=True, help="Return to the release before the one in force.")
 @click.option("--features", type=click.IntRange(1, 100_000), help="That this box's encoder gives.")
 @JSON
-def adopt(file: Path | None, back: bool, features: int | None, as_json: bool) -> None:
+def adopt(file: str | None, authority: Path | None, back: bool, features: int | None, as_json: bool) -> None:
     """At a terminal: take a coordinator's release as the student in force, or go --back to the one before.
 
-    Consultations ask it beside their advice once the box knows the programme (`federate learn`).
+    It comes from a file, or from a gateway's URL once it is published there. Consultations ask it beside
+    their advice once the box knows the programme (`federate learn`).
 
     Example: akazuba federate adopt release.bin
     """
@@ -123,11 +134,47 @@ def adopt(file: Path | None, back: bool, features: int | None, as_json: bool) ->
         if (file is None) is not back:
             raise InputError("adopt", "a FILE, or --back", "both" if back else "neither")
         registry = keys.registry()
-        held = opened.back(registry) if file is None else opened.adopt(read_given(file), registry, features)
+        if file is None:
+            held = opened.back(registry)
+        else:
+            held = opened.adopt(_release_at(file, authority, keys.identity(), registry), registry, features)
         home = from_environ().home
         in_use = consulted(home, held, kept(home, registry, now_s()))
     facts = {"in_force": True, "id": held.id, "in_use": in_use, **_facts(held.release)}
     show(json.dumps(facts) if as_json else as_text(facts))
+
+
+def _release_at(place: str, authority: Path | None, identity: Identity, registry: Registry) -> bytes:
+    """Of a file or a gateway. Raises InputError when the gateway has none."""
+    from akazuba.errors import InputError
+    from akazuba.federation.board import STUDENT
+
+    if not place.startswith(("http://", "https://")):
+        return read_given(Path(place))
+    with own_carrier(place, authority, identity, registry) as one:
+        if (digest := one.files().get(STUDENT)) is None:
+            raise InputError(place, "a gateway to which a student was published", "none there")
+        return one.file(STUDENT, digest)
+
+
+@click.command()
+@click.argument("file", type=FOLDER)
+@click.argument("url")
+@AUTHORITY
+def publish(file: Path, url: str, authority: Path | None) -> None:
+    """At the coordinator: leave a signed release at a gateway, from which terminals adopt it.
+
+    Example: akazuba federate publish release.bin https://gateway.example
+    """
+    from akazuba.federation.board import STUDENT
+    from akazuba.federation.release import checked
+
+    with errors_shown(), own_keys() as keys:
+        identity, registry, data = keys.identity(), keys.registry(), read_given(file)
+        number = checked(data, registry, now_s()).release.number
+        with own_carrier(url, authority, identity, registry) as one:
+            one.leave(STUDENT, data)
+    show(f"student release {number} is at {url}")
 
 
 @click.command()

@@ -15,10 +15,19 @@ from akazuba.cli.shared import show
 
 if TYPE_CHECKING:
     from akazuba.energy.surplus import Verdict
+    from akazuba.federation.carrying import Carrier
     from akazuba.federation.doors import HttpLink
     from akazuba.federation.release import Releases
     from akazuba.federation.sending import Sender
+    from akazuba.privacy.keys.identity import Identity
+    from akazuba.privacy.keys.registry import Registry
     from akazuba.privacy.keys.store import KeyStore
+
+AUTHORITY = click.option(
+    "--authority",
+    type=click.Path(path_type=Path),
+    help="Of a gateway: PEM of whom its certificate is from.",
+)
 
 
 def now_s() -> int:
@@ -63,6 +72,20 @@ def own_releases() -> Iterator[Releases]:
 
     with closing(Releases(from_environ().home / FILE, now_s)) as opened:
         yield opened
+
+
+@contextmanager
+def own_carrier(
+    url: str, authority: Path | None, identity: Identity, registry: Registry
+) -> Iterator[Carrier]:
+    """A gateway that carries files, for this box."""
+    from akazuba.federation.board import ALL
+    from akazuba.federation.carrying import Carrier
+    from akazuba.federation.doors import HttpLink
+
+    me = registry.member(identity.public.key_id, ALL, now_s())
+    with closing(HttpLink(url, authority)) as link:
+        yield Carrier(link, identity, me, now_s)
 
 
 def fetched(sender: Sender, link: HttpLink) -> int | None:

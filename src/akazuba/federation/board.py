@@ -1,8 +1,9 @@
-"""The masked round that a gateway carries: files that members of the programme leave for one another.
+"""What a gateway carries for members of the programme: a masked round, and the newest student.
 
-A file is taken from the member that signed it, for the round that is begun, and stays as it was first given
-(which uploads do not open may be said anew). A newer round replaces the whole. Terminals are shown what the
-coordinator says and their own upload, so that none sees who else takes part; stewards and coordinator all.
+A round's file is taken from the member that signed it, for the round that is begun, and stays as it was first
+given (which uploads do not open may be said anew). A newer round replaces the whole. Terminals are shown what
+the coordinator says and their own upload, so that none sees who else takes part; stewards and coordinator
+all. A student takes the place of one with a smaller number.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from msgspec import Meta
 from akazuba.errors import InputError, UntrustedError
 from akazuba.federation.parcels import Parcels
 from akazuba.federation.sending import Hex, Status
-from akazuba.federation.stick import FOLDER, found, put
+from akazuba.federation.stick import FOLDER, put
 from akazuba.federation.updates import ModelRelease
 from akazuba.privacy.aggregation.messages import (
     Accepted,
@@ -36,7 +37,7 @@ from akazuba.privacy.keys.registry import Registry
 from akazuba.privacy.keys.signed import MAX_BYTES, believed, read
 
 RELEASE, BEGUN, PLAN, ACCEPTED = "release.masked", "begun.masked", "plan.masked", "accepted.masked"
-VERSION = "version.masked"
+VERSION, STUDENT = "version.masked", "newest.student"
 KEY, UPLOAD, FAULTY, SHARE = ".masked-key", ".masked-upload", ".masked-faulty", ".masked-share"
 
 ALL: tuple[Role, ...] = ("coordinator", "mask-steward", "terminal")
@@ -54,6 +55,13 @@ class Faulty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     round_id: Id16
     clinics: dict[str, str]
+
+
+class Numbered(msgspec.Struct, frozen=True):
+    """What a gateway looks at of a student release."""
+
+    programme: Name
+    number: Annotated[int, Meta(ge=1)]
 
 
 class RoundAsking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -81,12 +89,23 @@ class _Slot:
     role: Role
 
 
+@dataclass(frozen=True)
+class Offered:
+    """A file on its way. member: who leaves it."""
+
+    name: str
+    slot: _Slot
+    ending: str
+    member: Enrolment
+
+
 SLOTS = {
     BEGUN: _Slot("masked-begun", Begun, "coordinator"),
     RELEASE: _Slot("model-release", ModelRelease, "coordinator"),
     PLAN: _Slot("plan", Plan, "coordinator"),
     ACCEPTED: _Slot("accepted", Accepted, "coordinator"),
     VERSION: _Slot("model-release", ModelRelease, "coordinator"),
+    STUDENT: _Slot("student-release", Numbered, "coordinator"),
     KEY: _Slot("mask-key", MaskKey, "mask-steward"),
     FAULTY: _Slot("masked-faulty", Faulty, "mask-steward"),
     SHARE: _Slot("seed-share", SeedShare, "mask-steward"),
@@ -107,7 +126,7 @@ class Board:
     ) -> None:
         self._folder, self._registry, self._now, self._publish = folder, registry, now, publish
         self._parcels = Parcels(folder / "parcels")
-        self._offered: dict[str, tuple[str, Enrolment]] = {}
+        self._offered: dict[str, Offered] = {}
         self._digests: dict[str, str] = {}
 
     def files(self, asking: bytes) -> dict[str, str]:
@@ -127,19 +146,22 @@ class Board:
         """Room for a member's own file, or that it is here. Raises UntrustedError."""
         offer, member = self._registry.said(data, "round-offer", RoundOffer, ALL, self._now())
         self._of_now(offer.programme, offer.at)
-        slot, _ = _slot(offer.name)
-        if member.role != slot.role or (offer.name not in SLOTS and not offer.name.startswith(_own(member))):
+        if (found := _slot(offer.name)) is None:
+            raise InputError(offer.name, "the name of a file that a gateway carries", "another")
+        slot, ending = found
+        own = offer.name in SLOTS or offer.name.startswith(_own(member))
+        if member.role != slot.role or not own:
             raise UntrustedError(offer.name, f"its {slot.role}", f"{member.name}, {member.role}")
         path = self._folder / FOLDER / offer.name
         if path.is_file() and self._digest(path) == offer.sha256:
             return Status("answered")
         one = self._parcels.begun(offer.sha256)
         if one is None:
-            for old in [digest for digest, (name, _) in self._offered.items() if name == offer.name]:
+            for old in [digest for digest, it in self._offered.items() if it.name == offer.name]:
                 self._parcels.drop(old)
                 del self._offered[old]
             self._parcels.begin(offer.sha256, offer.size, member.public.key_id, self._now())
-        self._offered[offer.sha256] = offer.name, member
+        self._offered[offer.sha256] = Offered(offer.name, slot, ending, member)
         return Status("partial", one.have if one else 0)
 
     def piece(self, digest: str, offset: int, data: bytes) -> Status:
@@ -157,18 +179,21 @@ class Board:
         del self._offered[digest]
         if sha256(whole).hexdigest() != digest:
             return Status("later", because="other bytes came than were offered: send them again")
-        self._keep(*offered, whole)
+        self._keep(offered, whole)
         return Status("answered")
 
-    def _keep(self, name: str, member: Enrolment, data: bytes) -> None:
-        slot, ending = _slot(name)
+    def _keep(self, offered: Offered, data: bytes) -> None:
+        name, slot, ending, member = offered.name, offered.slot, offered.ending, offered.member
         said, who = self._registry.said(
             _signed_part(ending, data), slot.kind, slot.message, [slot.role], self._now()
         )
         if who.public.key_id != member.public.key_id:
             raise UntrustedError(name, f"what {member.name} signed", who.name)
         folder, begun = self._folder / FOLDER, self._begun()
-        if isinstance(said, Begun):
+        path = folder / name
+        if isinstance(said, Numbered):
+            self._newer(path, said)
+        elif isinstance(said, Begun):
             if begun is not None and begun.round_id != said.round_id:
                 if said.ends <= begun.ends:
                     expected = f"a round that ends after {begun.ends}, the end of the one before"
@@ -179,8 +204,7 @@ class Board:
             raise InputError(name, "a round that was begun", "none")
         elif not isinstance(said, ModelRelease) and said.round_id != begun.round_id:  # type: ignore[attr-defined]
             raise UntrustedError(name, "what is of the round that is begun", "of another round")
-        path = folder / name
-        if ending != FAULTY and path.is_file() and path.read_bytes() != data:
+        if ending not in (FAULTY, STUDENT) and path.is_file() and path.read_bytes() != data:
             raise UntrustedError(name, "what was given first", "other bytes")
         if isinstance(said, ModelRelease):
             self._publish(data)
@@ -194,14 +218,20 @@ class Board:
             self._digests[path.name] = sha256(path.read_bytes()).hexdigest()
         return self._digests[path.name]
 
+    def _newer(self, path: Path, said: Numbered) -> None:
+        if said.programme != self._registry.programme:
+            raise UntrustedError(path.name, f"one of {self._registry.programme}", said.programme)
+        if path.is_file():
+            known = believed(path.read_bytes(), "student-release", Numbered).number
+            if said.number <= known:
+                raise UntrustedError(path.name, f"number {known + 1} or later", str(said.number))
+
     def _begun(self) -> Begun | None:
-        for path, data in found(self._folder, BEGUN):
-            if path.name == BEGUN:
-                return believed(data, "masked-begun", Begun)
-        return None
+        path = self._folder / FOLDER / BEGUN
+        return believed(path.read_bytes(), "masked-begun", Begun) if path.is_file() else None
 
     def _seen_by(self, member: Enrolment) -> list[Path]:
-        everything = sorted((self._folder / FOLDER).glob("*.masked*"))
+        everything = sorted(path for path in (self._folder / FOLDER).glob("*") if _slot(path.name))
         if member.role != "terminal":
             return everything
         return [path for path in everything if path.name in SLOTS or path.name.startswith(_own(member))]
@@ -224,14 +254,14 @@ def clear(folder: Path) -> None:
         path.unlink()
 
 
-def _slot(name: str) -> tuple[_Slot, str]:
-    """What a name stands for. Raises InputError for no file of a round."""
+def _slot(name: str) -> tuple[_Slot, str] | None:
+    """What a name stands for, and its ending; None for no file that a gateway carries."""
     key_id, dot, ending = name.partition(".")
     if name in SLOTS:
         return SLOTS[name], name
     if f".{ending}" in SLOTS and dot and len(key_id) == 64 and not set(key_id) - set("0123456789abcdef"):
         return SLOTS[f".{ending}"], f".{ending}"
-    raise InputError(name, "the name of a file of a masked round", "another")
+    return None
 
 
 def _own(member: Enrolment) -> str:

@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,7 @@ from akazuba.federation.accounts import Accounts, noise_multiplier
 from akazuba.federation.clipping import AdaptiveClip
 from akazuba.federation.coordinator import FILE as COORDINATOR_FILE, Coordinator
 from akazuba.federation.exchange import Sums, replied
-from akazuba.federation.folding import Rules
+from akazuba.federation.folding import Rules, starting_rules
 from akazuba.federation.gateway import FILE as GATEWAY_FILE, Gateway
 from akazuba.privacy.accounting import Budget
 from akazuba.privacy.keys.signed import MAX_BYTES
@@ -144,15 +145,17 @@ def _main(grid: Grid, context: Context) -> None:
 
 
 def _rules(config: Mapping[str, object]) -> tuple[Rules, Accounts | None]:
-    buffer, robust = int(str(config["buffer"])), config["robust"] or None
-    held = float(str(config.get("clip_norm", 0.0)))
-    clip = AdaptiveClip(held, rate=0.0) if held else AdaptiveClip()
-    if (epsilon := float(str(config["epsilon"]))) == 0:
-        return Rules(buffer=buffer, clip=clip, robust=robust), None  # type: ignore[arg-type]
-    budget = Budget(epsilon, float(str(config["delta"])))
-    multiplier = noise_multiplier(epsilon, budget.delta, int(str(config["participations"])))
-    rules = Rules(buffer, clip=clip, noise_multiplier=multiplier, robust=robust, adaptive=False)  # type: ignore[arg-type]
-    return rules, Accounts(budget)
+    buffer, robust = int(str(config["buffer"])), str(config["robust"]) or None
+    epsilon, held = float(str(config["epsilon"])), float(str(config.get("clip_norm", 0.0)))
+    multiplier, accounts = 0.0, None
+    if epsilon:
+        budget = Budget(epsilon, float(str(config["delta"])))
+        multiplier = noise_multiplier(epsilon, budget.delta, int(str(config["participations"])))
+        accounts = Accounts(budget)
+    rules = starting_rules(buffer, multiplier, robust)  # type: ignore[arg-type]
+    if held:
+        rules = replace(rules, clip=AdaptiveClip(held, rate=0.0))
+    return rules, accounts
 
 
 @client.query()

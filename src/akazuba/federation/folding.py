@@ -37,6 +37,9 @@ NOISE_STEPS = 16_384.0
 HASTE = 2.0
 """So many times larger may a step become under drift."""
 
+LIARS = 0.25
+"""Share of terminals that may lie, for Krum."""
+
 COUNT_STEPS = 64
 """Whole steps that one update counts for among the unclipped ones."""
 
@@ -59,7 +62,7 @@ class Rules:
     half_life: HalfLife = field(default_factory=HalfLife)
     noise_multiplier: float = 0.0
     robust: Centre | None = None
-    liars: float = 0.25
+    liars: float = LIARS
     adaptive: bool = True
     least_step: float = 0.5
 
@@ -71,6 +74,29 @@ class Rules:
         if self.noise_multiplier and self.robust:
             expected = "noise or a robust centre: a centre of pairs has no known sensitivity"
             raise InputError("rules", expected, "both")
+
+
+def starting_rules(
+    buffer: int, noise_multiplier: float = 0.0, robust: Centre | None = None, liars: float = LIARS
+) -> Rules:
+    """Those that a programme starts with. Chosen on drawn programmes and on the skin pictures' sites with
+    seeds from 900 on.
+
+    Under noise, or with liars about, C follows the median, since a higher quantile would be theirs to set,
+    and more of the step is remembered, which evens the noise out; without, memory costs accuracy where few
+    and unlike clinics are in a buffer.
+    """
+    low = bool(noise_multiplier or robust)
+    return Rules(
+        buffer=buffer,
+        weights=Weights(cap=100, alpha=0.25, half_life_s=4 * 86_400.0, floor=0.02),
+        clip=AdaptiveClip(0.5, 0.5, 0.2) if low else AdaptiveClip(2.0, 0.8, 0.2),
+        optimiser=Optimiser("momentum", 1.25, 0.6 if low else 0.15),
+        half_life=HalfLife(4 * 86_400.0, 6 * 3600.0, 30 * 86_400.0),
+        noise_multiplier=noise_multiplier,
+        robust=robust,
+        liars=liars,
+    )
 
 
 @dataclass(frozen=True)

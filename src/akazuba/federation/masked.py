@@ -44,7 +44,7 @@ from akazuba.federation.weights import Weights
 from akazuba.privacy.aggregation.bfv import Bfv
 from akazuba.privacy.aggregation.clinic import Checked, Terms, checked_plan, contribute_once
 from akazuba.privacy.aggregation.encode import scale_for
-from akazuba.privacy.aggregation.messages import Accepted, Plan, Upload, digest
+from akazuba.privacy.aggregation.messages import Accepted, MaskKey, Plan, Upload, digest
 from akazuba.privacy.aggregation.server import Round, Total
 from akazuba.privacy.aggregation.stewards import MaskSteward
 from akazuba.privacy.keys.identity import Identity
@@ -77,8 +77,12 @@ def begin(
 
 
 def announce(folder: Path, steward: MaskSteward, key_id: str, registry: Registry, now: int) -> None:
-    """At a mask steward: its key for the round that is begun."""
+    """At a mask steward: its key for the round that is begun; one that is there stays."""
     begun = _begun(folder, registry, now)
+    for path, data in found(folder, KEY):
+        same = believed(data, "mask-key", MaskKey).round_id == begun.round_id
+        if path.name.startswith(key_id) and same:
+            return
     put(folder / FOLDER / f"{key_id}{KEY}", steward.announce(begun.round_id, begun.ends))
 
 
@@ -94,7 +98,8 @@ def plan(
     noise_multiplier: float,
 ) -> Plan:
     """At the coordinator, when the stewards' keys are there. noise_multiplier: standard deviation of the
-    noise of `least` clinics over the sensitivity. Raises UntrustedError for a plan that would hide nothing.
+    noise of `least` clinics over the sensitivity. Raises UntrustedError for a plan that would hide nothing,
+    InputError when another one was signed for this round.
     """
     begun, release = _begun(folder, registry, now), _release(folder, registry, now)
     dimension = len(release.numbers) // 4
@@ -114,6 +119,12 @@ def plan(
         None,
         begun.ends,
     )
+    if (folder / FOLDER / PLAN).exists():
+        before = believed(_file(folder, PLAN), "plan", Plan)
+        if before == made:
+            return made
+        if before.round_id == made.round_id:
+            raise InputError("plan", "the one that was signed for this round (or begin another)", "another")
     signed = sign(identity, "plan", made)
     checked_plan(signed, registry, now)
     put(folder / FOLDER / PLAN, signed)

@@ -21,8 +21,8 @@ import numpy as np
 from akazuba.errors import BudgetError, InputError
 from akazuba.federation.accounts import Accounts, noise_multiplier
 from akazuba.federation.clipping import AdaptiveClip
-from akazuba.federation.folding import Folding, Rules
-from akazuba.federation.halflife import HalfLife, Look
+from akazuba.federation.folding import LIARS, Folding, Rules, starting_rules
+from akazuba.federation.halflife import Look
 from akazuba.federation.optimisers import Optimiser
 from akazuba.federation.robust import Centre
 from akazuba.federation.skies import DAY_S, HOUR_S, Hours, Sky, Weather
@@ -140,24 +140,6 @@ class _FedAsync:
         return True
 
 
-def ours(plan: Plan, multiplier: float = 0.0) -> Rules:
-    """The rules that a programme starts with. Chosen on drawn programmes with seeds from 900 on.
-
-    Under noise, or with liars about, C follows the median: a higher quantile would be theirs to set.
-    """
-    low = bool(multiplier or plan.robust)
-    return Rules(
-        buffer=plan.buffer,
-        weights=Weights(cap=100, alpha=0.25, half_life_s=4 * DAY_S, floor=0.02),
-        clip=AdaptiveClip(0.5, 0.5, 0.2) if low else AdaptiveClip(2.0, 0.8, 0.2),
-        optimiser=Optimiser("momentum", 1.25, 0.6),
-        half_life=HalfLife(4 * DAY_S, 6 * HOUR_S, 30 * DAY_S),
-        noise_multiplier=multiplier,
-        robust=plan.robust,
-        liars=max(plan.liars, 0.25),
-    )
-
-
 def fedbuff(plan: Plan) -> Rules:
     """Equal weights but for 1/sqrt(1 + versions behind); no clip, no clock."""
     return Rules(
@@ -205,7 +187,8 @@ def simulate(
     if plan.epsilon is not None:
         multiplier = noise_multiplier(plan.epsilon, plan.delta, run.expected_buffers())
         accounts = Accounts(Budget(plan.epsilon, plan.delta))
-    folding = Folding(ours(plan, multiplier), model, random, accounts=accounts)
+    rules = starting_rules(plan.buffer, multiplier, plan.robust, max(plan.liars, LIARS))
+    folding = Folding(rules, model, random, accounts=accounts)
     return run.as_they_come(method, _Buffered(folding))
 
 

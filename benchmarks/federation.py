@@ -1,7 +1,7 @@
 """How fast boxes that are often off learn from one another: `uv run python benchmarks/federation.py
 [--quick]`.
 
-    uv run python benchmarks/federation.py [--quick] [--faults] [--json] [--data ../shared/data]
+    uv run python benchmarks/federation.py [--quick] [--faults] [--json] [--save] [--data ../shared/data]
 
 When terminals are on and which uploads get stuck is SIMULATED; the four hospitals' patients of
 `heart_disease_4site` are real (left out with a word where they are not there); "drawn" worlds are invented
@@ -15,8 +15,6 @@ days. With two hospitals in a round there are no stragglers to drop. The gateway
 
 from __future__ import annotations
 
-import argparse
-import json
 import math
 import sys
 import time
@@ -30,6 +28,7 @@ from typing import Any
 import numpy as np
 from dp_accounting import dp_event  # type: ignore[import-untyped]
 from dp_accounting.pld import PLDAccountant  # type: ignore[import-untyped]
+from figures import options_of, tell
 
 from akazuba.federation.accounts import epsilon_of
 from akazuba.federation.clipping import AdaptiveClip
@@ -256,6 +255,7 @@ def cuts(*, quick: bool) -> dict[str, Any]:
         "faults_of_lines_and_replies": sum(one.faults for one in lives),
         "faults_memory_and_replies_in_one_process": sum(one.cuts for one in found),
         "faults_updates": sum(one.made for one in found) + sum(one.kept for one in lives),
+        "faults_refused_for_an_old_base": sum(one.refused for one in lives),
         "faults_lost": sum(one.lost for one in (*found, *lives)),
         "faults_double": sum(one.twice for one in (*found, *lives)),
         "faults_replayed_to_the_same_bits": all(one.same_bits for one in (*found, *lives)),
@@ -267,17 +267,13 @@ def _note(text: str) -> None:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__)
-    arguments.add_argument("--quick", action="store_true")
-    arguments.add_argument("--json", action="store_true")
+    arguments = options_of(__doc__, "quick", "json", "save", "faults: only the faults")
     arguments.add_argument("--data", type=Path, default=Path("../shared/data"))
-    arguments.add_argument("--faults", action="store_true", help="Only the faults.")
     given = arguments.parse_args()
     if given.faults:
-        print(json.dumps(cuts(quick=given.quick), indent=2))
-        return
-    figures = measured(given.data, quick=given.quick)
-    print(json.dumps(figures) if given.json else json.dumps(figures, indent=2))
+        tell(cuts(quick=given.quick), given, __file__.replace(".py", "_faults.py"))
+    else:
+        tell(measured(given.data, quick=given.quick), given, __file__)
 
 
 if __name__ == "__main__":

@@ -16,18 +16,17 @@ how much real updates give away; it is loose by nature, and looser the more epsi
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import numpy as np
 import numpy.typing as npt
+from figures import keep, options_of
 
 from akazuba.federation import folding, sums
 from akazuba.federation.accounts import Accounts, noise_multiplier
@@ -36,7 +35,6 @@ from akazuba.federation.optimisers import Optimiser
 from akazuba.privacy.accounting import Budget
 from akazuba.privacy.noise import discrete_gaussian
 
-RESULTS = Path(__file__).parent / "results" / "federation_audit.json"
 DELTA, CONFIDENCE, GUESSED = 1e-5, 0.95, 0.05
 SEEDS = (1, 2, 3, 4, 5)
 CANARIES, CANARIES_QUICK = 20_000, 4_000
@@ -169,11 +167,7 @@ def _line(row: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="fewer canaries, two seeds")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name}")
-    asked = parser.parse_args()
+    asked = options_of(__doc__, "quick: fewer canaries and seeds", "json", "save").parse_args()
     canaries, seeds = (CANARIES_QUICK, SEEDS[:2]) if asked.quick else (CANARIES, SEEDS)
     if not asked.json:
         print(f"SIMULATED clinics: {canaries} canaries, seeds {list(seeds)}, 95 % bound, delta {DELTA:g}")
@@ -192,7 +186,7 @@ def main() -> None:
         "settings": rows,
     }
     if asked.save:
-        RESULTS.write_text(json.dumps(facts, indent=1) + "\n")
+        keep(facts, __file__)
     if asked.json:
         print(json.dumps(facts))
 

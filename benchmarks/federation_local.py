@@ -9,14 +9,13 @@ seeds 1 to 5. Clip norm and versions were chosen on seed 900.
 
 from __future__ import annotations
 
-import argparse
 import json
 import math
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import keep, options_of
 
 from akazuba.federation.accounts import Accounts, noise_multiplier
 from akazuba.federation.clipping import AdaptiveClip, clipped
@@ -29,7 +28,6 @@ from akazuba.federation.weights import Weights
 from akazuba.federation.worlds import Drifting
 from akazuba.privacy.accounting import ORDERS, Budget, DiscreteGaussian, epsilon
 
-RESULTS = Path(__file__).parent / "results" / "federation_local.json"
 SEEDS, VERSIONS, CLIP, DELTA = (1, 2, 3, 4, 5), 10, 0.2, 1e-6
 CLINICS, EPSILONS = (20, 200), (1.0, 3.0, 8.0)
 STUDENT = {2: 12.706, 5: 2.776}
@@ -81,11 +79,7 @@ def interval(values: Sequence[float]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="20 clinics, two seeds")
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--save", action="store_true", help=f"write {RESULTS.name}")
-    asked = parser.parse_args()
+    asked = options_of(__doc__, "quick: 20 clinics, two seeds", "json", "save").parse_args()
     seeds, sizes = (SEEDS[:2], CLINICS[:1]) if asked.quick else (SEEDS, CLINICS)
     rows: list[dict[str, Any]] = []
     for clinics in sizes:
@@ -98,7 +92,7 @@ def main() -> None:
                 print(f"SIMULATED {clinics:>5} clinics, {where:<8} epsilon {total:<4g} {spread}", flush=True)
     facts = {"seeds": list(seeds), "delta": DELTA, "versions": VERSIONS, "clip": CLIP, "rows": rows}
     if asked.save:
-        RESULTS.write_text(json.dumps(facts, indent=1) + "\n")
+        keep(facts, __file__)
     if asked.json:
         print(json.dumps(facts))
 

@@ -17,8 +17,6 @@ of one gateway, two hospitals (drawn: ten clinics) each.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -27,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figures import options_of, tell
 
 from akazuba.diagnosis.network import Network
 from akazuba.federation.release import Held, Source, StudentRelease, Teacher, tried
@@ -42,7 +41,6 @@ STUDENT_T = 2.776
 
 HIDDEN, SMALL = 64, 6
 SYNTHETIC = 1500
-RESULTS = Path(__file__).parent / "results" / "federation_release.json"
 
 
 def interval(values: Sequence[float]) -> dict[str, float | int]:
@@ -236,10 +234,8 @@ def measured(make: Callable[[int], World], lesson: Lesson, seeds: Sequence[int])
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    arguments = options_of(__doc__, "json", "save")
     arguments.add_argument("--data", type=Path, default=Path("../shared/data"))
-    arguments.add_argument("--json", action="store_true")
-    arguments.add_argument("--save", action="store_true", help=f"to {RESULTS.name}")
     given = arguments.parse_args()
     worlds: dict[str, Callable[[int], World]] = {"drawn": drawn}
     if (given.data / HEART).is_dir():
@@ -250,10 +246,7 @@ def main() -> None:
     figures: dict[str, Any] = {"seeds": list(SEEDS), "temperature": lesson.temperature, "steps": lesson.steps}
     figures |= {name: measured(make, lesson, SEEDS) for name, make in worlds.items()}
     figures["seconds"] = round(time.perf_counter() - started)
-    text = json.dumps(figures, indent=None if given.json else 2)
-    if given.save:
-        RESULTS.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    print(text)
+    tell(figures, given, __file__)
 
 
 if __name__ == "__main__":

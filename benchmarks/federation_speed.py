@@ -29,6 +29,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from akazuba.federation.board import Board
 from akazuba.federation.doors import HttpLink, serve
 from akazuba.federation.gateway import Gateway, Quota
 from akazuba.federation.sending import CHUNK_BYTES, CHUNK_BYTES_MOST, LinkError, Parcel
@@ -180,7 +181,8 @@ def main() -> None:
     given = arguments.parse_args()
     if given.door:
         folder, _, port = given.door.rpartition(":")
-        serve(opened(Path(folder)), "127.0.0.1", int(port), None, None)
+        board = Board(Path(folder) / "round", members(), now)
+        serve(opened(Path(folder)), board, "127.0.0.1", int(port), None, None)
     elif given.taken:
         print(json.dumps(taken(given.taken)))
     elif given.through:

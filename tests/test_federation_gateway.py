@@ -209,7 +209,7 @@ def test_a_gateway_survives_its_restart_in_the_middle_of_a_parcel(tmp_path: Path
     outbox.close()
 
 
-def test_a_parcel_that_nobody_went_on_with_is_thrown_away_after_a_month(
+def test_a_parcel_that_nobody_went_on_with_makes_room_and_is_thrown_away_after_a_month(
     tmp_path: Path, registry: Registry
 ) -> None:
     clock = [NOW]
@@ -220,14 +220,18 @@ def test_a_parcel_that_nobody_went_on_with_is_thrown_away_after_a_month(
         parcel = Parcel("rwanda", id_of(data), sha256(data).hexdigest(), len(data), clock[0])
         return made.announce(sign(POSTS[0], "parcel", parcel))
 
+    def begun(data: bytes) -> int:
+        assert announced(data).state == "partial"
+        made.put(sha256(data).hexdigest(), 0, data[:1000])
+        return announced(data).have
+
     first, second = update(serial=1), update(serial=2)
-    assert announced(first).state == "partial"
-    made.put(sha256(first).hexdigest(), 0, first[:1000])
-    assert announced(first).have == 1000
-    assert "quota" in announced(second).because
-    clock[0] += 31 * DAY
-    assert announced(second).state == "partial"
+    assert (begun(first), begun(second)) == (1000, 1000)
     assert made.put(sha256(first).hexdigest(), 1000, first[1000:]).state == "later"
+    clock[0] += 31 * DAY
+    other = Parcel("rwanda", id_of(first), sha256(first).hexdigest(), len(first), clock[0])
+    assert made.announce(sign(POSTS[1], "parcel", other)).state == "partial"
+    assert made.put(sha256(second).hexdigest(), 1000, second[1000:]).state == "later"
     assert [one.name for one in (tmp_path / "g.parcels").iterdir()] == []
     made.close()
 

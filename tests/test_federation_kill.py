@@ -148,12 +148,16 @@ def life(folder: Path, noise: float, seed: int, step: int | None, seconds: float
 
 @dataclass(frozen=True)
 class Killed:
-    """faults: of lines and replies. kept: updates that were in an outbox."""
+    """faults: of lines and replies. kept: updates that were in an outbox. refused: with a signed reason, such
+    as a base of too long ago. lost: in no version, nowhere waiting, and not refused. twice: counted, and
+    still to be counted; or a version of more or fewer updates than a buffer.
+    """
 
     kills: int
     faults: int
     kept: int
     counted: int
+    refused: int
     lost: int
     twice: int
     same_bits: bool
@@ -177,10 +181,12 @@ def killed(folder: Path, kills: int, seed: int, noise: float = 0.0) -> Killed:
         before = made.coordinator.counted()
         made.round(0)
         made.round(1)
-        if made.coordinator.counted() == before:
+        if made.coordinator.counted() == before and not any(one.waiting() for one in made.outboxes):
             break
     held = {one for gateway in made.gateways for one in gateway.waiting_ids()}
     held |= {one.id for outbox in made.outboxes for one in outbox.waiting()}
+    answers = [one for outbox in made.outboxes for one in outbox.answered()]
+    refused = {one.id for one in answers if one.outcome == "refused" and one.because.startswith("version:")}
     counted = {one for one in kept if made.coordinator.version_of(one) is not None}
     versions = made.coordinator._file.execute("SELECT version, count(*) FROM counted GROUP BY version")
     uneven = sum(number != made.rules.buffer for _, number in versions)
@@ -189,7 +195,8 @@ def killed(folder: Path, kills: int, seed: int, noise: float = 0.0) -> Killed:
         sum(line == "fault" for said in lives for line in said),
         len(kept),
         len(counted),
-        len(kept - counted - held),
+        len(refused),
+        len(kept - counted - held - refused),
         len(counted & held) + uneven,
         replayed(folder / "again", lives, noise) == made.coordinator.folding.model.tobytes(),
     )

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from akazuba.page import WIDTH
 from akazuba.records import (
     Action,
     Assessment,
@@ -27,6 +26,7 @@ from akazuba.records import (
     TriageReason,
 )
 from akazuba.report import failures, json_line, readable
+from akazuba.wording.lines import WIDTH
 
 
 def filled(text: str, **changes: object) -> Assessment:

@@ -6,8 +6,6 @@ Urgency comes first, what was not assessed before what is probable, and the revi
 from __future__ import annotations
 
 import re
-import textwrap
-import unicodedata
 from collections.abc import Iterable, Sequence
 
 import click
@@ -30,9 +28,9 @@ from akazuba.records import (
     Urgency,
 )
 from akazuba.wording.catalogue import ENGLISH, Catalogue, Language, languages
+from akazuba.wording.lines import column, wrapped
 from akazuba.wording.names import label, named, with_names
 
-WIDTH = 100
 LEVELS = {
     "red": ("RED: EMERGENCY, see the patient now", "white", "red"),
     "yellow": ("YELLOW: urgent, see soon", "black", "yellow"),
@@ -49,8 +47,6 @@ MOST_DECIDED = 2
 """Results or actions that are named behind a question."""
 
 SHADES = " ░▒▓█"
-
-_PAD = "\0"
 
 
 class Page:
@@ -96,7 +92,7 @@ class Page:
     def failed(self, case_id: str, error: str) -> str:
         """A case that could not be assessed is shown as such, never left out."""
         return (
-            "\n".join([titled(case_id), self._level("unassessed"), _wrapped(f"    - {error}", "      ")])
+            "\n".join([titled(case_id), self._level("unassessed"), wrapped(f"    - {error}", "      ")])
             + "\n"
         )
 
@@ -107,11 +103,11 @@ class Page:
     def _urgency(self, triage: Triage) -> str:
         lines = [self._level(triage.level)]
         lines += [
-            _wrapped(f"    - {reason.because}  [{reason.source}]", "      ") for reason in triage.reasons
+            wrapped(f"    - {reason.because}  [{reason.source}]", "      ") for reason in triage.reasons
         ]
         if triage.missing:
             lines.append(
-                _wrapped(
+                wrapped(
                     "    "
                     + self._fill("not assessed: {}", self._language.language.after.join(triage.missing)),
                     "      ",
@@ -123,7 +119,7 @@ class Page:
         if not why_unread:
             return ""
         text = self._fill("THE NOTE WAS NOT UNDERSTOOD: {}. Nothing was concluded from it.", why_unread)
-        return click.style(_wrapped(f"  {text}", "    "), bold=True)
+        return click.style(wrapped(f"  {text}", "    "), bold=True)
 
     def _plan(self, actions: Sequence[Action]) -> str:
         lines = [line for action in actions for line in self._action(action)]
@@ -138,33 +134,32 @@ class Page:
             due = ("in {} days ({})", days, action.date) if action.date else ("in {} days", days)
             words += ", " + self._fill(*due)
         place = f"{action.clause}, {self._fill('page {}', action.page)}" if action.page else action.clause
-        lines = [_wrapped(f"    - {words}  [{action.guideline}, {action.edition}, {place}]", "      ")]
+        lines = [wrapped(f"    - {words}  [{action.guideline}, {action.edition}, {place}]", "      ")]
         if action.withheld and "weight_kg" in action.needs:
             weigh = self._say("WEIGH FIRST: there is no dose without the weight")
             lines.append(click.style(f"      {weigh}", bold=True))
         lines += [
-            click.style(_wrapped("      " + self._fill("DO NOT GIVE: {}", why), "        "), bold=True)
+            click.style(wrapped("      " + self._fill("DO NOT GIVE: {}", why), "        "), bold=True)
             for why in action.withheld
             if why != self._say("no dose without weight")
         ]
         lines += [
             click.style(
-                _wrapped(f"      {change}", "        "), bold=change.isupper() or change.startswith("NOT IN")
+                wrapped(f"      {change}", "        "), bold=change.isupper() or change.startswith("NOT IN")
             )
             for change in action.overlay
         ]
         lines += [
-            _wrapped("      " + self._fill("check first: {}", what), "        ")
-            for what in action.check_first
+            wrapped("      " + self._fill("check first: {}", what), "        ") for what in action.check_first
         ]
         if action.tell:
-            lines.append(_wrapped("      " + self._fill("how, and what to say: {}", action.tell), "        "))
+            lines.append(wrapped("      " + self._fill("how, and what to say: {}", action.tell), "        "))
         return lines
 
     def _guidelines(self, protocols: Sequence[Protocol]) -> str:
         """What the guidelines decided, one line each, and then everything that they would have to know."""
         lines = [
-            _wrapped(f"    {p.title}: {'; '.join(_answers(p))}  [{p.edition}]", "      ")
+            wrapped(f"    {p.title}: {'; '.join(_answers(p))}  [{p.edition}]", "      ")
             for p in protocols
             if _answers(p)
         ]
@@ -175,7 +170,7 @@ class Page:
                 asked.setdefault(missing.question, decided(protocol, missing, self._language.language))
         shown = list(asked.items())[:MOST_ASKED]
         questions = [
-            _wrapped(f"    - {question} ({self._fill('decides {}', what)})", "      ")
+            wrapped(f"    - {question} ({self._fill('decides {}', what)})", "      ")
             for question, what in shown
         ]
         if len(asked) > MOST_ASKED:
@@ -204,7 +199,7 @@ class Page:
                 self._finding(finding.name, finding.id, finding.present, denied=False)
             )
         lines = [
-            _wrapped(f"    {self._say(group)}: " + ", ".join(dict.fromkeys(names)), "      ")
+            wrapped(f"    {self._say(group)}: " + ", ".join(dict.fromkeys(names)), "      ")
             for group, names in groups.items()
             if names
         ]
@@ -214,7 +209,7 @@ class Page:
         """What a language model sees in the note and nobody has confirmed."""
         if not findings:
             return ""
-        lines = [_wrapped(f'    - {f.name}? ("{f.text}")', "      ") for f in findings]
+        lines = [wrapped(f'    - {f.name}? ("{f.text}")', "      ") for f in findings]
         title = self._say("FOUND BY THE LANGUAGE MODEL, NOT COUNTED: confirm or leave")
         return "\n".join([f"  {title}", *lines])
 
@@ -235,33 +230,33 @@ class Page:
     def _differential(self, assessment: Assessment) -> str:
         lines = [f"  {self._say('PROBABLY')}"]
         if assessment.abstained:
-            lines.append(_wrapped("    " + self._fill("no answer: {}", assessment.why or ""), "      "))
+            lines.append(wrapped("    " + self._fill("no answer: {}", assessment.why or ""), "      "))
         candidates = assessment.differential or ()
         for place, candidate in enumerate(candidates[:5], start=1):
             lines += self._candidate(place, candidate)
         late = [c for c in candidates[5:] if c.must_not_miss]
         if late:
             lines.append(
-                _wrapped(f"    {self._say('do not miss')}: " + ", ".join(_named(c) for c in late), "      ")
+                wrapped(f"    {self._say('do not miss')}: " + ", ".join(_named(c) for c in late), "      ")
             )
         if any(c.evidence or c.evidence_against for c in candidates[:5]):
             key = "(×5: five times as common in patients with the condition as in others)"
-            lines.append(_wrapped(f"    {self._say(key)}", "      "))
+            lines.append(wrapped(f"    {self._say(key)}", "      "))
         return "\n".join(lines)
 
     def _candidate(self, place: int, candidate: Candidate) -> list[str]:
         mark = f"  {self._say('do not miss')}" if candidate.must_not_miss else ""
-        first = _wrapped(f"    {place}. {_named(candidate)}{mark}", "       ")
+        first = wrapped(f"    {place}. {_named(candidate)}{mark}", "       ")
         lines = [click.style(first, bold=True, fg="red" if mark else None)]
         sides = ((self._say("for"), candidate.evidence), (self._say("against"), candidate.evidence_against))
         width = max(len(title) for title, _ in sides) + 1
         for title, evidence in sides:
             if evidence:
                 text = f"       {f'{title}:':<{width}} {self._weights(evidence)}"
-                lines.append(_wrapped(text, " " * (8 + width)))
+                lines.append(wrapped(text, " " * (8 + width)))
         for turned in candidate.counterfactuals[:1]:
             text = self._fill("if {}: {}", turned.if_, percent(turned.probability))
-            lines.append(_wrapped(f"       {text}", "         "))
+            lines.append(wrapped(f"       {text}", "         "))
         return lines
 
     def _weights(self, evidence: Sequence[Evidence]) -> str:
@@ -272,24 +267,22 @@ class Page:
 
     def _image(self, image: ImageReading) -> str:
         title = "IMAGE {} ({})" if image.quality.usable else "IMAGE {} ({}): not assessed"
-        lines = [_wrapped(f"  {self._fill(title, image.path, self._say(label(image.kind)))}", "    ")]
-        lines += [_wrapped(f"    - {problem.message}", "      ") for problem in image.quality.problems]
+        lines = [wrapped(f"  {self._fill(title, image.path, self._say(label(image.kind)))}", "    ")]
+        lines += [wrapped(f"    - {problem.message}", "      ") for problem in image.quality.problems]
         if image.why and image.quality.usable:  # what makes an image unusable stands above
-            lines.append(_wrapped("    " + self._fill("no answer: {}", image.why), "      "))
+            lines.append(wrapped("    " + self._fill("no answer: {}", image.why), "      "))
         ranked = sorted(image.labels.items(), key=lambda item: -item[1])
-        columns = [(_wide(self._say(label(name))), percent(share)) for name, share in ranked]
-        lines += [
-            _wrapped(f"    {name:<28}{share:>5}".replace(_PAD, ""), "      ") for name, share in columns
-        ]
+        columns = [(column(self._say(label(name)), 28), percent(share)) for name, share in ranked]
+        lines += [wrapped(f"    {name}{share:>5}", "      ") for name, share in columns]
         if image.prediction_set and image.coverage:
             names = self._language.language.between.join(self._say(label(n)) for n in image.prediction_set)
             row = "the right label is among these {} of the time: {}"
-            lines.append(_wrapped(f"    {self._fill(row, percent(image.coverage), names)}", "      "))
+            lines.append(wrapped(f"    {self._fill(row, percent(image.coverage), names)}", "      "))
         if rows := _shaded(image.heatmap_grid):
             lines.append(f"    {self._say('where the picture speaks for the first label:')}")
             lines += ["      " + row for row in rows]
         if image.heatmap:
-            lines.append(_wrapped("    " + self._fill("heatmap: {}", image.heatmap), "      "))
+            lines.append(wrapped("    " + self._fill("heatmap: {}", image.heatmap), "      "))
         return "\n".join(lines)
 
     def _words(self, assessment: Assessment) -> str:
@@ -298,7 +291,7 @@ class Page:
             return ""
         weights = ", ".join(f"{w.word} {w.weight:+.2f}" for w in words)
         row = "WORDS that spoke for (+) or against (-) the image's first label: {}"
-        return _wrapped(f"  {self._fill(row, weights)}", "    ")
+        return wrapped(f"  {self._fill(row, weights)}", "    ")
 
     def _shared(self, opinion: SharedOpinion | None) -> str:
         """What the programme's model says, with what is known of how often it is right."""
@@ -312,12 +305,12 @@ class Page:
         numbers = (len(opinion.conditions), opinion.release, opinion.right, opinion.cases, opinion.sites)
         knows = f"{self._fill(row, *map(str, numbers))}; {self._say(opinion.review)}"
         lines = [f"  {self._fill(title, opinion.programme)}", f"    {likely}", f"    {knows}"]
-        return "\n".join(_wrapped(line, "      ") for line in lines)
+        return "\n".join(wrapped(line, "      ") for line in lines)
 
     def _listed(self, title: str, items: Sequence[str]) -> str:
         if not items:
             return ""
-        return "\n".join([f"  {self._say(title)}", *(_wrapped(f"    - {item}", "      ") for item in items)])
+        return "\n".join([f"  {self._say(title)}", *(wrapped(f"    - {item}", "      ") for item in items)])
 
     def _narrative(self, narrative: Narrative | None) -> str:
         if narrative is None:
@@ -328,15 +321,15 @@ class Page:
             author = "Put in order by {}, from the lines above only."
         lines = [
             f"  {self._say('IN WORDS')}",
-            _wrapped(f"    {narrative.text}", "    "),
+            wrapped(f"    {narrative.text}", "    "),
             f"  {self._say('IN WORDS FOR THE PATIENT')}",
-            _wrapped(f"    {narrative.patient_text}", "    "),
-            *([_wrapped(f"    {narrative.second_reader}", "    ")] if narrative.second_reader else []),
-            click.style(_wrapped(f"    {self._fill(author, narrative.model or '')}", "    "), dim=True),
+            wrapped(f"    {narrative.patient_text}", "    "),
+            *([wrapped(f"    {narrative.second_reader}", "    ")] if narrative.second_reader else []),
+            click.style(wrapped(f"    {self._fill(author, narrative.model or '')}", "    "), dim=True),
         ]
         if narrative.left_out:
             left_out = self._fill("The language model was left out: {}.", self._say(narrative.left_out))
-            lines.append(click.style(_wrapped(f"    {left_out}", "    "), dim=True))
+            lines.append(click.style(wrapped(f"    {left_out}", "    "), dim=True))
         return "\n".join(lines)
 
     def _translated(self) -> str:
@@ -348,29 +341,29 @@ class Page:
             rows = [self._language.language.review]  # a plugin's, which says whose
         rows += ["Not translated: these lines are in English."] if self._language.unsaid else []
         said = " ".join(self._say(row) for row in rows)
-        return click.style(_wrapped(f"  {said}", "    "), dim=True)
+        return click.style(wrapped(f"  {said}", "    "), dim=True)
 
     def _footer(self, assessment: Assessment) -> str:
         lines = []
         if assessment.provenance and assessment.provenance.not_read:
             counts = ", ".join(f"{count} {what}" for what, count in assessment.provenance.not_read.items())
-            lines.append(_wrapped("  " + self._fill("NOT READ of the input: {}", counts), "    "))
+            lines.append(wrapped("  " + self._fill("NOT READ of the input: {}", counts), "    "))
         if assessment.provenance and assessment.provenance.knowledge:
             origin = self._fill("Knowledge: {}.", assessment.provenance.knowledge)
-            lines.append(click.style(_wrapped(f"  {origin}", "    "), dim=True))
+            lines.append(click.style(wrapped(f"  {origin}", "    "), dim=True))
         refused = [
             g for g in (assessment.provenance.guidelines if assessment.provenance else ()) if "REFUSED" in g
         ]
-        lines += [click.style(_wrapped(f"  {fault}", "    "), bold=True) for fault in refused]
+        lines += [click.style(wrapped(f"  {fault}", "    "), bold=True) for fault in refused]
         total = assessment.timings_ms["total"] if assessment.timings_ms else 0.0
         lines += [line] if (line := self._translated()) else []
         review = self._say("Not reviewed by a clinician. A suggestion: the clinician decides and signs.")
-        lines.append(click.style(_wrapped(f"  {review} ({total:.0f} ms)", "    "), dim=True))
+        lines.append(click.style(wrapped(f"  {review} ({total:.0f} ms)", "    "), dim=True))
         return "\n".join(lines)
 
 
 def titled(case_id: str) -> str:
-    return click.style(_wrapped(f" {case_id} ", " "), bold=True, reverse=True)
+    return click.style(wrapped(f" {case_id} ", " "), bold=True, reverse=True)
 
 
 def _capital(text: str) -> str:
@@ -441,16 +434,3 @@ def _shaded(grid: Sequence[Sequence[float]]) -> list[str]:
         "".join(SHADES[min(4, max(0, round(4 * value / top)))] * 2 for value in row).rstrip() or "·"
         for row in grid
     ]
-
-
-def _wrapped(text: str, indent: str) -> str:
-    """Lines of at most WIDTH columns; a wide (East Asian) character takes two."""
-    lines = textwrap.fill(_wide(text), WIDTH - 1, subsequent_indent=indent, break_on_hyphens=False)
-    return lines.replace(_PAD, "")
-
-
-def _wide(text: str) -> str:
-    """The text with a mark behind each character that takes two columns."""
-    return "".join(
-        letter + _PAD if unicodedata.east_asian_width(letter) in "WF" else letter for letter in text
-    )

@@ -6,7 +6,7 @@ always shown. A case that failed is shown as not assessed, never left out.
 Every fixed text is said in the language of a `Catalogue`; what its table has not stays in English.
 
 Ids, notes and file names come from outside: whatever could steer a terminal in them is shown as an
-escape (`harmless`), and no line is wider than `WIDTH`.
+escape (`harmless`), and no line is wider than `wording.lines.WIDTH`.
 """
 
 from __future__ import annotations

@@ -72,8 +72,9 @@ PARCEL_S = 30 * DAY_S
 
 @dataclass(frozen=True)
 class Quota:
-    """a_day: updates of one terminal that are taken within 24 h. parcels: begun and not finished, of one.
-    bases: newest versions from which updates are taken.
+    """a_day: updates of one terminal that are taken within 24 h. parcels: begun and not finished, of one;
+    another one takes the place of the oldest, which may have gone to another gateway. bases: newest versions
+    from which updates are taken.
     """
 
     a_day: int = 12
@@ -170,11 +171,11 @@ class Gateway:
         self._catch_up()
         self.parcels.drop_before(self._now() - PARCEL_S)
         one = self.parcels.begun(parcel.sha256)
-        crowded = one is None and self.parcels.number(terminal.public.key_id) >= self._quota.parcels
-        if crowded or self._over_quota(terminal.name):
+        if self._over_quota(terminal.name):
             self._count("quota")
             return Status("later", because=f"the quota of {terminal.name} is used up for now")
         if one is None:
+            self.parcels.make_room(terminal.public.key_id, self._quota.parcels)
             self.parcels.begin(parcel.sha256, parcel.size, terminal.public.key_id, self._now())
         return Status("partial", one.have if one else 0)
 

@@ -47,9 +47,11 @@ class Parcels:
     def begun(self, digest: str) -> Begun | None:
         return self._begun.get(digest)
 
-    def number(self, key: str) -> int:
-        """Of one terminal."""
-        return sum(one.key == key for one in self._begun.values())
+    def make_room(self, key: str, most: int) -> None:
+        """For one more of a terminal: of `most` or more, those that nobody went on with for longest go."""
+        own = sorted((one.at, digest) for digest, one in self._begun.items() if one.key == key)
+        for _, digest in own[: max(0, len(own) + 1 - most)]:
+            self.drop(digest)
 
     def append(self, one: Begun, offset: int, piece: bytes, now: int) -> None:
         """A piece that fits on; another one changes nothing. Raises ArtefactError when there is no room."""

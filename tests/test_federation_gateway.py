@@ -16,11 +16,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from akazuba.errors import ArtefactError, UntrustedError
+from akazuba.errors import ArtefactError, BudgetError, InputError, UntrustedError
 from akazuba.federation.accounts import Accounts
 from akazuba.federation.clipping import AdaptiveClip
 from akazuba.federation.coordinator import Coordinator, PartialSum, partial
 from akazuba.federation.doors import Intake
+from akazuba.federation.exchange import own_model
 from akazuba.federation.folding import Folding, Rules
 from akazuba.federation.gateway import Examined, Gateway, Quota
 from akazuba.federation.outbox import Outbox
@@ -576,6 +577,29 @@ def test_a_gateway_cannot_put_more_into_a_sum_than_its_terminals_could(
         made.coordinator.take(partial(POSTS[0], "rwanda", total))
     assert len(made.coordinator.folding) == 0
     made.close()
+
+
+def test_a_gateways_own_model_is_the_version_that_its_updates_alone_would_make(
+    tmp_path: Path, registry: Registry
+) -> None:
+    made = Programme(tmp_path, registry, rules(buffer=2))
+    with pytest.raises(InputError, match="updates that wait here"):
+        own_model(made.gateways[0])
+    for post in range(2):
+        made.train(post)
+        made.send(post, 0)
+    numbers, updates = own_model(made.gateways[0])
+    assert updates == made.gateways[0].waiting() == 2  # they still count for the coordinator
+    made.round(0)
+    assert made.coordinator.folding.version == 1
+    assert numbers == pytest.approx(made.coordinator.folding.model, rel=1e-5)
+    made.close()
+    noisy = Programme(tmp_path / "noisy", registry, rules(noise_multiplier=1.0))
+    noisy.train(0)
+    noisy.send(0, 0)
+    with pytest.raises(BudgetError, match="one without noise"):
+        own_model(noisy.gateways[0])
+    noisy.close()
 
 
 def test_robust_gateways_send_pairs(tmp_path: Path, registry: Registry) -> None:

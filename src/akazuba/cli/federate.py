@@ -273,6 +273,27 @@ def gateway(
         listen(opened, board, host, port, certificate, key)
 
 
+@federate.command("own-model")
+@click.argument("out", type=FOLDER)
+def own_model(out: Path) -> None:
+    """At a gateway: write the newest version, moved by what waits here, for `federate release --gateway`.
+
+    Example: akazuba federate own-model north.npy
+    """
+    import io
+
+    import numpy as np
+
+    from akazuba.federation import exchange
+
+    with errors_shown(), _gateway() as opened:
+        numbers, updates = exchange.own_model(opened)
+        file = io.BytesIO()
+        np.save(file, numbers)
+        show(f"of {updates} updates")
+        write_out(out, file.getvalue())
+
+
 @federate.command()
 @click.option("--features", type=click.IntRange(1, 100_000), required=True, help="Of the network.")
 @click.option("--classes", type=click.IntRange(2, 1000), default=2, show_default=True)

@@ -38,10 +38,15 @@ CREATE TABLE IF NOT EXISTS state (one INTEGER PRIMARY KEY CHECK (one = 1), bytes
 CREATE TABLE IF NOT EXISTS tally (word TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 """
 
+EVERYBODY = 100_000
+"""Terminals in one sum, at most."""
+
 EARLIER = 50
 """So many versions before the newest updates may start from."""
 
-Ids = Annotated[list[Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]], Meta(min_length=1, max_length=100_000)]
+Ids = Annotated[
+    list[Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]], Meta(min_length=1, max_length=EVERYBODY)
+]
 
 
 class PartialSum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,7 +57,7 @@ class PartialSum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     programme: Name
     version: Annotated[int, Meta(ge=0)]
     ids: Ids
-    terminals: Annotated[list[Name], Meta(max_length=100_000)]
+    terminals: Annotated[list[Name], Meta(max_length=EVERYBODY)]
     size: Annotated[float, Meta(gt=0)]
     weight: Annotated[float, Meta(gt=0)]
     unclipped: Annotated[int, Meta(ge=0)]

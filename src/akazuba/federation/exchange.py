@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 
-from akazuba.errors import UntrustedError
-from akazuba.federation.coordinator import Asking, partial
+from akazuba.errors import BudgetError, InputError, UntrustedError
+from akazuba.federation.coordinator import EVERYBODY, Asking, partial
 from akazuba.federation.gateway import Gateway
+from akazuba.federation.updates import ModelRelease, Numbers
 from akazuba.privacy.keys.identity import Identity
+from akazuba.privacy.keys.signed import believed
 
 
 class Sums(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,3 +32,21 @@ def replied(gateway: Gateway, identity: Identity, programme: str, asking: bytes)
     gateway.counted(asked.counted)
     sums = [partial(identity, programme, one) for one in gateway.sums(asked.room, asked.busy)]
     return msgspec.msgpack.encode(Sums(sums, gateway.waiting_ids()))
+
+
+def own_model(gateway: Gateway) -> tuple[Numbers, int]:
+    """(dimension,) the newest version, moved by the mean of the updates that wait here, and how many these
+    are: what a gateway brings to the teaching of a student (`federate release --gateway`).
+
+    Raises InputError when none waits, BudgetError in a programme with noise: this model would have none.
+    """
+    data = gateway.model()
+    sums = list(gateway.sums(EVERYBODY)) if data is not None else []
+    if data is None or not sums:
+        raise InputError("gateway", "a release, and updates that wait here", "none")
+    release = believed(data, "model-release", ModelRelease)
+    if release.grid:
+        raise BudgetError("gateway's model", "none in a programme with noise", "one without noise")
+    total = np.sum([one.total for one in sums], axis=0)
+    moved = release.values() + (total / np.float32(sum(one.weight for one in sums))).astype(np.float32)
+    return moved, sum(map(len, sums))

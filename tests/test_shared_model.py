@@ -125,6 +125,16 @@ def test_the_nurse_reads_what_it_knows_and_how_often_it_was_right(box: Path) -> 
     assert "APPRIS ENSEMBLE PAR LES BOÎTIERS DE rwanda" in french
 
 
+def test_who_knows_a_few_conditions_says_nothing_of_others(box: Path) -> None:
+    adopt(box, student())
+    case = str(EXAMPLES / "adult-cough.json")
+    found = json.loads(told(box, "assess", case, "--json").stdout)
+    first = found["differential"][0]["name"]
+    assert first not in LEARNING.conditions
+    assert (found["shared"]["conditions"], found["shared"]["unknown"]) == ([], first)
+    assert f"no answer: it does not know {first}" in " ".join(told(box, "assess", case).stdout.split())
+
+
 def test_it_goes_with_the_release_that_is_in_force(box: Path) -> None:
     adopt(box, student())
     adopt(box, student(number=2, bias=-1.0))

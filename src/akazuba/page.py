@@ -302,7 +302,9 @@ class Page:
             f"{one.name} {percent(one.probability)}" for one in opinion.conditions[:SHARED_SHOWN]
         )
         row = "knows {} conditions only; before release {} it was right on {} of {} cases from {} sites"
-        numbers = (len(opinion.conditions), opinion.release, opinion.right, opinion.cases, opinion.sites)
+        if opinion.unknown:
+            likely = self._fill("no answer: {}", self._fill("it does not know {}", opinion.unknown))
+        numbers = (opinion.knows, opinion.release, opinion.right, opinion.cases, opinion.sites)
         knows = f"{self._fill(row, *map(str, numbers))}; {self._say(opinion.review)}"
         lines = [f"  {self._fill(title, opinion.programme)}", f"    {likely}", f"    {knows}"]
         return "\n".join(wrapped(line, "      ") for line in lines)

@@ -59,17 +59,22 @@ class SharedModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def opinion(
         self, case: Case, findings: Sequence[Finding], differential: Sequence[Candidate], ancestors: Ancestors
     ) -> SharedOpinion:
-        """Of a case as the box understood it. Raises InputError as `values` does."""
+        """Of a case as the box understood it. Who knows a few conditions finds one of them in everybody, so it
+        says nothing where the box thinks first of another. Raises InputError as `values` does.
+        """
+        unknown = differential[0].name if differential and differential[0].name not in self.conditions else ""
         inputs = case_vector(case, findings, differential, self.asked, ancestors)
         (chances,) = softmax(self.network.scores(self.values(), inputs[None])).tolist()
         likely = [Likely(name, chance) for name, chance in zip(self.conditions, chances, strict=True)]
         return SharedOpinion(
             self.programme,
             self.release,
-            tuple(sorted(likely, key=lambda one: -one.probability)),
+            () if unknown else tuple(sorted(likely, key=lambda one: -one.probability)),
+            len(self.conditions),
             self.right,
             self.cases,
             self.sites,
+            unknown,
         )
 
 

@@ -236,16 +236,19 @@ class Likely(Value, frozen=True):
 class SharedOpinion(Value, frozen=True):
     """What a model says that the boxes of a programme learned together, beside the advice and no part of it.
 
-    It knows these conditions only, the likeliest first. release: its number. right, cases: how many of the
+    conditions: the likeliest first; none where the condition that the box puts first is not among the `knows`
+    that it can tell apart, as `unknown` then names it. release: its number. right, cases: how many of the
     labelled cases of so many sites it was right on before it was released.
     """
 
     programme: str
     release: int
     conditions: tuple[Likely, ...]
+    knows: int
     right: int
     cases: int
     sites: int
+    unknown: str = ""
     review: str = "not reviewed by a clinician"
 
 

@@ -16,7 +16,7 @@ SAID = frozenset(
     (
         *("because", "missing", "name", "finding", "if", "why", "message", "ask_next", "prediction_set"),
         *("action", "what", "dose", "tell", "withheld", "check_first", "review", "overlay"),
-        *("title", "question", "could_change", "guideline", "note_unread"),
+        *("title", "question", "could_change", "guideline", "note_unread", "unknown"),
     )
 )
 """Fields that hold a fixed text, or a list of them."""

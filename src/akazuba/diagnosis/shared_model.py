@@ -59,7 +59,7 @@ class SharedModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def opinion(
         self, case: Case, findings: Sequence[Finding], differential: Sequence[Candidate], ancestors: Ancestors
     ) -> SharedOpinion:
-        """Of a case as the box understood it. Who knows a few conditions finds one of them in everybody, so it
+        """Of a case as the box understood it. Who knows few conditions finds one of them in everybody, so it
         says nothing where the box thinks first of another. Raises InputError as `values` does.
         """
         unknown = differential[0].name if differential and differential[0].name not in self.conditions else ""

@@ -3,13 +3,36 @@
 import os
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from akazuba.cli import main
+from akazuba.guidelines import library
+from akazuba.guidelines.guideline import Guideline
+from akazuba.language import reader
 from akazuba.terminology import Terminology, open_terminology
+
+
+@pytest.fixture(scope="session", autouse=True)
+def read_once() -> Iterator[None]:
+    """The guidelines and lay words inside the package, read for some hundred boxes: most of what opening one
+    takes. Nothing changes them once they are read; those of other folders are read each time.
+    """
+    published: dict[Path, Guideline] = {}
+    sound = library._sound
+
+    def once(path: Path, *others: object) -> Guideline:
+        if path.parent != library.LIBRARY:
+            return sound(path, *others)  # type: ignore[arg-type]
+        return published.get(path) or published.setdefault(path, sound(path, *others))  # type: ignore[arg-type]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(library, "_sound", once)
+        patch.setattr(reader, "english_lexicon", cache(reader.english_lexicon))
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ def box(home: Path, terms: Path) -> Post:
             add(store, "jean-habimana", name, role, PINS[name.lower().replace(" ", "-")])
     finally:
         store.close()
-    post = Post(Settings(home, llm="off"))
+    post = Post(Settings(home, llm="off", engine="tiny"))
     asyncio.run(post.unlock(PASSPHRASE))
     return post
 

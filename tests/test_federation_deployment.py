@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from contextlib import ExitStack, closing
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -133,9 +134,7 @@ def programme(folder: Path) -> list[Identity]:
 
 
 @pytest.mark.enable_socket
-@pytest.mark.skipif(
-    not os.environ.get("AKAZUBA_DEPLOYMENT"), reason="set AKAZUBA_DEPLOYMENT=1: takes minutes"
-)
+@pytest.mark.skipif(find_spec("flwr") is None, reason="takes the extra `federation`")
 def test_six_terminals_and_two_gateways_make_a_version_through_flower(tmp_path: Path) -> None:
     posts, tls = programme(tmp_path), certificates(tmp_path / "certificates")
     home, port, said = tmp_path / "coordinator", free_port(), list[str]()
@@ -145,6 +144,10 @@ def test_six_terminals_and_two_gateways_make_a_version_through_flower(tmp_path: 
     deployment.write_app(tmp_path / "app", config | {"versions": 1, "seconds": WITHIN_S})
     with ExitStack() as stack:
         stack.enter_context(deployment.superlink(home, "127.0.0.1", port, tls))
+        # The run is sent while the nodes are still being enrolled: it waits for them, and both take seconds.
+        run = ["run", str(tmp_path / "app"), "own", "--stream"]
+        thread = threading.Thread(target=lambda: said.append(deployment.flwr(home, run)[1]))
+        thread.start()
         assert deployment.register(home, tls.nodes) == ["north.pub", "south.pub"]
         for name in ("north", "south"):
             command = deployment.supernode(
@@ -155,9 +158,6 @@ def test_six_terminals_and_two_gateways_make_a_version_through_flower(tmp_path: 
                 free_port(),
             )
             stack.enter_context(deployment.child(command, tmp_path / name, tmp_path / f"{name}.log"))
-        run = ["run", str(tmp_path / "app"), "own", "--stream"]
-        thread = threading.Thread(target=lambda: said.append(deployment.flwr(home, run)[1]))
-        thread.start()
         _terminals_send(tmp_path, posts)
         thread.join(WITHIN_S)
     assert "akazuba version 1: 6 updates" in "".join(said), said

@@ -349,7 +349,7 @@ def test_two_processes_together_never_exceed_the_budget(tmp_path: Path) -> None:
 def test_who_cannot_get_at_the_file_is_told_and_spends_nothing(
     ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("akazuba.privacy.entries.BUSY_S", 0.1)
+    monkeypatch.setattr("akazuba.durable.BUSY_S", 0.1)
     other = sqlite3.connect(tmp_path / "privacy.sqlite3", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(OutOfTimeError):

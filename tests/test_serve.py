@@ -23,7 +23,7 @@ LONG_S = 60
 def served(home: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The process and the address that it printed."""
     command = [sys.executable, "-m", "akazuba", "serve", "--port", "0", *arguments]
-    env = {**os.environ, "AKAZUBA_HOME": str(home), "AKAZUBA_LLM": "off"}
+    env = {**os.environ, "AKAZUBA_HOME": str(home), "AKAZUBA_LLM": "off", "AKAZUBA_ENGINE": "tiny"}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env
     ) as process:

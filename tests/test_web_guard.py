@@ -17,6 +17,7 @@ from tablet_bench import HOST, PASSPHRASE, PINS, Tablet, box, page_of, recorded
 from akazuba.storage.store import Recorded
 from akazuba.web import access, guard
 from akazuba.web.app import STATIC
+from akazuba.web.energy_screen import Plans
 from akazuba.web.guard import DOORS, Pace
 from akazuba.web.post import Post
 
@@ -37,9 +38,17 @@ def post(tmp_path_factory: pytest.TempPathFactory, terminology_home: Path) -> It
     made.close()
 
 
+@pytest.fixture(scope="module")
+def plans(post: Post) -> Plans:
+    """Of energy, made by a process that takes seconds: one serves the page of every test."""
+    return Plans(post.settings.home)
+
+
 @pytest.fixture
-def app(post: Post) -> Starlette:
-    return page_of(post)
+def app(post: Post, plans: Plans) -> Starlette:
+    made = page_of(post)
+    made.state.plans = plans
+    return made
 
 
 def own(app: Starlette, method: str) -> list[str]:

@@ -63,7 +63,7 @@ def test_what_was_handed_over_is_done_before_the_lane_closes() -> None:
 
 @pytest.fixture(scope="module")
 def box(terminology_home: Path) -> Box:
-    return open_box(Settings(home=terminology_home))
+    return open_box(Settings(home=terminology_home, engine="tiny"))
 
 
 def _plain(assessment: Assessment) -> Any:

@@ -57,7 +57,7 @@ from akazuba.privacy.aggregation.server import Round
 from akazuba.privacy.aggregation.stewards import HeSteward
 from akazuba.privacy.keys.enrolment import enrol, request, requested
 from akazuba.privacy.keys.identity import new_identity
-from akazuba.privacy.keys.signed import sign
+from akazuba.privacy.keys.signed import believed, sign
 from akazuba.privacy.ledger import Ledger
 
 # --- whole rounds -----------------------------------------------------------------------------------
@@ -415,11 +415,12 @@ def test_what_was_acknowledged_is_there_after_a_restart(scene: Scene) -> None:
     again.close()
 
 
-def test_a_round_is_announced_once(scene: Scene) -> None:
+def test_a_round_is_announced_with_one_key(scene: Scene) -> None:
     steward = scene.made.mask_stewards[0]
-    steward.announce(ROUND, NOW + HOUR_S)
+    first, again = (steward.announce(ROUND, NOW + HOUR_S) for _ in range(2))
+    assert believed(first, "mask-key", MaskKey) == believed(again, "mask-key", MaskKey)
     with pytest.raises(InputError, match="not opened before"):
-        steward.announce(ROUND, NOW + HOUR_S)
+        steward.announce(ROUND, NOW + 2 * HOUR_S)
     assert isinstance(scene.made.he_steward, HeSteward)
 
 

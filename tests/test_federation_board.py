@@ -126,7 +126,7 @@ class Carried:
             with self.at(steward._identity, RELEASE, PLAN, UPLOAD, names.ACCEPTED) as place:
                 masked.share(place, steward, steward._identity.public.key_id, registry, now())
         with (
-            self.at(one, ".masked", names.SHARE) as place,
+            self.at(one, *names.NAMED, names.SHARE) as place,
             closing(masked.server(place, self.path, one, registry, now)) as held,
         ):
             total, _ = masked.opened(place, held, self.coordinator, registry, now())
@@ -154,9 +154,14 @@ def offered(who: Identity, name: str, data: bytes) -> bytes:
     return sign(who, "round-offer", RoundOffer("rehearsal", now(), name, sha256(data).hexdigest(), len(data)))
 
 
+def token(who: Identity, name: str, data: bytes) -> str:
+    offer = RoundOffer("rehearsal", now(), name, sha256(data).hexdigest(), len(data))
+    return names.token_of(who.public.key_id, offer)
+
+
 def left(board: Board, who: Identity, name: str, data: bytes) -> Status:
     status = board.offer(offered(who, name, data))
-    return board.piece(sha256(data).hexdigest(), 0, data) if status.state == "partial" else status
+    return board.piece(token(who, name, data), 0, data) if status.state == "partial" else status
 
 
 def test_a_round_at_a_gateway_becomes_a_version_that_the_gateway_publishes(round_: Carried) -> None:
@@ -202,12 +207,27 @@ def test_nobody_leaves_what_another_signed_or_another_time(round_: Carried) -> N
         left(board, one, PLAN, mine)
     with pytest.raises(UntrustedError):
         left(board, one, f"{one.public.key_id}{UPLOAD}", mine[:-1] + b"\1")
-    for name in ("../x", "x.masked-upload", f"{one.public.key_id}.txt"):
+    with pytest.raises(UntrustedError, match="bytes by the plan"):
+        board.offer(offered(other, f"{other.public.key_id}{UPLOAD}", bytes(1_000_000)))
+    for name in ("../x", "x.masked-upload", f"{one.public.key_id}.txt", UPLOAD, "\0.masked-key"):
         with pytest.raises(InputError, match="a gateway carries"):
             board.offer(offered(one, name, b"x"))
+    for_ever = sign(round_.made.coordinator, "masked-begun", names.Begun(bytes(16), 1 << 40))
+    with pytest.raises(UntrustedError, match="ends by"):
+        left(board, round_.made.coordinator, BEGUN, for_ever)
     old = sign(round_.made.coordinator, "masked-begun", names.Begun(bytes(16), now() + 5))
     with pytest.raises(UntrustedError, match="after"):  # an older round, begun again
         left(board, round_.made.coordinator, BEGUN, old)
+
+
+def test_one_upload_under_two_names_spoils_no_sum(round_: Carried) -> None:
+    round_.begun()
+    for clinic in range(CLINICS):
+        round_.given(clinic)
+    folder = round_.path / "gateway" / FOLDER
+    mine = folder / f"{round_.made.clinics[0].public.key_id}{UPLOAD}"
+    (folder / f"{'0' * 64}{UPLOAD}").write_bytes(mine.read_bytes())  # a gateway that lies
+    assert round_.summed() == CLINICS
 
 
 def test_what_is_of_another_round_is_refused_and_what_came_first_stays(round_: Carried) -> None:
@@ -219,7 +239,7 @@ def test_what_is_of_another_round_is_refused_and_what_came_first_stays(round_: C
     newer = sign(round_.made.coordinator, "masked-begun", names.Begun(os.urandom(16), now() + 900))
     assert left(board, round_.made.coordinator, BEGUN, newer).state == "answered"
     assert set(round_.files(round_.made.coordinator)) == {BEGUN}
-    with pytest.raises(UntrustedError, match="of another round"):
+    with pytest.raises(InputError, match="a round with a plan"):
         left(board, one, path.name, old)
     with pytest.raises(UntrustedError, match="of another round"):
         left(board, round_.made.coordinator, PLAN, plan)
@@ -267,6 +287,67 @@ def test_a_line_that_breaks_anywhere_costs_a_repetition_and_no_second_charge(rou
         assert len(ledger.spends()) == 1
 
 
+def test_a_false_size_blocks_nobody_elses_file(round_: Carried) -> None:
+    board, one = round_.line.board, round_.made.clinics[0]
+    round_.begun()
+    release = round_.coordinator.release()
+    lie = RoundOffer("rehearsal", now(), f"{one.public.key_id}{UPLOAD}", sha256(release).hexdigest(), 1)
+    assert board.offer(sign(one, "round-offer", lie)).state == "partial"
+    (round_.path / "gateway" / FOLDER / RELEASE).unlink()
+    assert left(board, round_.made.coordinator, RELEASE, release).state == "answered"
+
+
+def test_what_a_steward_said_is_not_turned_back_by_playing_it_again(round_: Carried) -> None:
+    round_.begun()
+    steward, board = round_.made.mask_stewards[0]._identity, round_.line.board
+    name, begun = f"{steward.public.key_id}{names.FAULTY}", board._begun()
+    assert begun is not None
+    first, then = (
+        sign(steward, "masked-faulty", names.Faulty(begun.round_id, now() + at, clinics))
+        for at, clinics in ((0, {}), (1, {"x": "does not open"}))
+    )
+    assert left(board, steward, name, first).state == "answered"
+    assert left(board, steward, name, then).state == "answered"
+    with pytest.raises(UntrustedError, match="said after"):
+        left(board, steward, name, first)
+
+
+def test_a_member_has_few_files_on_their_way_and_a_cut_leaves_none_for_ever(round_: Carried) -> None:
+    round_.begun()
+    one = round_.made.clinics[0]
+    for number in range(10):
+        board = Board(round_.path / "gateway", round_.made.registry, now)
+        data = bytes([number]) * 50
+        board.offer(offered(one, f"{one.public.key_id}{UPLOAD}", data))
+        board.piece(token(one, f"{one.public.key_id}{UPLOAD}", data), 0, data[:9])
+    assert len(list((round_.path / "gateway" / "parcels").iterdir())) == names.PARCELS
+
+
+def test_opening_may_be_repeated_after_a_line_broke(round_: Carried) -> None:
+    round_.begun()
+    for clinic in range(CLINICS):
+        round_.given(clinic)
+    assert round_.summed() == CLINICS
+    (round_.path / "gateway" / FOLDER / VERSION).unlink()
+    one, registry = round_.made.coordinator, round_.made.registry
+    round_.line.board = Board(round_.path / "gateway", registry, now)
+    with (
+        round_.at(one, *names.NAMED, names.SHARE, UPLOAD) as place,
+        closing(masked.server(place, round_.path, one, registry, now)) as held,
+    ):
+        total, version = masked.opened(place, held, round_.coordinator, registry, now())
+    assert (total.clinics, version, round_.coordinator.folding.version) == (CLINICS, 1, 1)
+    assert VERSION in round_.files(one)
+
+
+def test_a_round_whose_beginning_was_cut_is_completed(round_: Carried) -> None:
+    round_.begun()
+    (round_.path / "gateway" / FOLDER / RELEASE).unlink()
+    with pytest.raises(InputError, match="not over"):
+        round_.begun()
+    assert RELEASE in round_.files(round_.made.coordinator)
+
+
 def test_an_upload_goes_on_where_the_line_broke(round_: Carried) -> None:
     round_.begun()
     board, one = round_.line.board, round_.made.clinics[0]
@@ -276,11 +357,12 @@ def test_an_upload_goes_on_where_the_line_broke(round_: Carried) -> None:
     (round_.path / "gateway" / FOLDER / name).unlink()
     half = len(data) // 2
     assert board.offer(offered(one, name, data)).state == "partial"
-    assert board.piece(sha256(data).hexdigest(), 0, data[:half]).have == half
+    under = token(one, name, data)
+    assert (board.room(under), board.piece(under, 0, data[:half]).have) == (len(data), half)
     again = Board(round_.path / "gateway", round_.made.registry, now)  # the power went
-    assert again.piece(sha256(data).hexdigest(), half, data[half:]).state == "later"  # who is it?
+    assert (again.room(under), again.piece(under, half, data[half:]).state) == (0, "later")  # who is it?
     assert again.offer(offered(one, name, data)).have == half
-    assert again.piece(sha256(data).hexdigest(), half, data[half:]).state == "answered"
+    assert again.piece(under, half, data[half:]).state == "answered"
     assert again.file(asking(one, name)) == data
 
 

@@ -183,7 +183,6 @@ def test_several_answers_are_all_that_it_may_still_be(several: list[Value], resu
         (Unassessed(frozenset()), "not assessed"),
         (Unassessed(frozenset(), options=frozenset({"mild", ""})), "mild or nothing"),
     ],
-    ids=str,
 )
 def test_a_value_in_words(found: Value, words: str) -> None:
     assert shown(found) == words

@@ -3,6 +3,7 @@
 import json
 import os
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -24,8 +25,9 @@ from test_federation_learn import (
 from akazuba.cli import main
 from akazuba.cli.models import EXAMPLES
 from akazuba.diagnosis.case_vector import case_vector
+from akazuba.diagnosis.differential import Ranking
 from akazuba.diagnosis.network import Network
-from akazuba.diagnosis.shared_model import FILE, SharedModel, read_shared
+from akazuba.diagnosis.shared_model import FILE, SharedModel, read_shared, written
 from akazuba.errors import ArtefactError
 from akazuba.federation.learning import in_force
 from akazuba.federation.release import KIND, StudentRelease, Teacher
@@ -35,7 +37,7 @@ from akazuba.federation.updates import Numbers
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.signed import sign
 from akazuba.privacy.keys.store import KeyStore
-from akazuba.records import Case
+from akazuba.records import Candidate, Case
 from akazuba.terminology import Terminology
 
 CASE = EXAMPLES / "fever-malaria-test.json"
@@ -43,7 +45,11 @@ NETWORK = LEARNING.network()
 
 
 def student(
-    network: Network = NETWORK, number: int = 1, bias: float = 1.0, signer: Identity = COORDINATOR
+    network: Network = NETWORK,
+    number: int = 1,
+    bias: float = 1.0,
+    signer: Identity = COORDINATOR,
+    meaning: bytes = LEARNING.meaning,
 ) -> bytes:
     """bias: of the first class, over every other."""
     model = network.start(0)
@@ -52,7 +58,7 @@ def student(
     release = StudentRelease(
         "rwanda", number, NOW, "", network.features, network.classes, network.hidden,
         quantised(network, model), Teacher(3, bytes(32), 10 * network.dimension, bytes(32)),
-        bytes(32), bytes(32), Lesson(), Verdict(sites, number == 1, -1.0, 1.0),
+        bytes(32), bytes(32), Lesson(), Verdict(sites, number == 1, -1.0, 1.0), meaning,
     )  # fmt: skip
     return sign(signer, KIND, release)
 
@@ -139,30 +145,56 @@ def test_it_goes_with_the_release_that_is_in_force(box: Path) -> None:
     adopt(box, student())
     adopt(box, student(number=2, bias=-1.0))
     assert in_use(box).release == 2
+    (box / "older").write_bytes(student())
+    assert told(box, "federate", "adopt", str(box / "older")).exit_code == 2
+    assert in_use(box).release == 2
     told(box, "federate", "adopt", "--back")
     assert in_use(box).release == 1
-    other = Network(7, 3)
-    ran = adopt(box, student(other, number=3), "--features", "7")
-    assert "the programme has 112 inputs and 2 conditions, the student 7 and 3" in ran.stdout
+    ran = told(box, "federate", "adopt", "--back", "--json")
+    assert json.loads(ran.stdout)["in_force"] is False
+    assert read_shared(box / FILE) is None
+    assert "shared" not in assessed(box)
+    assert told(box, "federate", "adopt", "--back").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    "meaning",
+    [b"", msgspec.structs.replace(LEARNING, conditions=(PNEUMONIA, MALARIA)).meaning],
+    ids=["none", "swapped"],
+)
+def test_a_student_of_another_programme_is_not_asked(box: Path, meaning: bytes) -> None:
+    adopt(box, student())
+    ran = adopt(box, student(number=2, meaning=meaning))
+    assert "expected one of programme 1, 2 conditions" in json.loads(ran.stdout)["in_use"]
+    assert read_shared(box / FILE) is None
+
+
+def test_a_programme_that_means_something_else_silences_the_student_of_the_old_one(box: Path) -> None:
+    adopt(box, student())
+    swapped = numbered(2, conditions=(PNEUMONIA, MALARIA))
+    (box / "swapped.programme").write_bytes(swapped)
+    told(box, "federate", "learn", "--outbox-only", "--programme", str(box / "swapped.programme"))
     assert read_shared(box / FILE) is None
     assert "shared" not in assessed(box)
 
 
 def test_without_a_programme_nobody_knows_what_a_class_means(box: Path) -> None:
     (box / "federation-learning.bin").unlink()
-    assert "this box knows no programme" in adopt(box, student()).stdout
+    assert "a programme that this box knows" in adopt(box, student()).stdout
     assert read_shared(box / FILE) is None
 
 
-@pytest.mark.parametrize("spoil", ["cut", "numbers", "words"])
+@pytest.mark.parametrize("spoil", ["cut", "bit", "numbers", "huge", "words"])
 def test_a_spoilt_file_costs_its_opinion_and_says_so(box: Path, spoil: str) -> None:
     adopt(box, student())
     data = (box / FILE).read_bytes()
     model = in_use(box)
-    nan = np.full(NETWORK.dimension, np.nan, "<f4").tobytes()
+    nan, huge = (np.full(NETWORK.dimension, value, "<f4").tobytes() for value in (np.nan, 3e38))
     spoilt = {
         "cut": data[:-7],
-        "numbers": msgspec.msgpack.encode(msgspec.structs.replace(model, numbers=nan)),
+        "bit": data[:-40] + bytes([data[-40] ^ 1]) + data[-39:],
+        "numbers": written(msgspec.structs.replace(model, numbers=nan)),
+        "huge": written(msgspec.structs.replace(model, numbers=huge)),
         "words": b"no model",
     }
     (box / FILE).write_bytes(spoilt[spoil])
@@ -183,10 +215,11 @@ def test_it_sees_the_vector_that_boxes_trained_on(box: Path, terminology: Termin
     weights: Numbers = np.random.default_rng(1).normal(size=NETWORK.dimension).astype("<f4")
     other = msgspec.structs.replace(model, numbers=weights.tobytes())
     inputs = case_vector(case, (), (), (), terminology.ancestors)
-    expected = NETWORK.answers(weights, inputs[None])[0]
-    assert (
-        other.opinion(case, (), (), terminology.ancestors).conditions[0].name == LEARNING.conditions[expected]
-    )
+    expected = LEARNING.conditions[NETWORK.answers(weights, inputs[None])[0]]
+    ranking = Ranking((Candidate(MALARIA, 0.6),), 0.1, (), None, False, None, np.zeros(3))
+    assert other.opinion(case, (), ranking, terminology.ancestors).conditions[0].name == expected
+    for silent in (replace(ranking, abstained=True), replace(ranking, candidates=())):
+        assert other.opinion(case, (), silent, terminology.ancestors).conditions == ()
 
 
 @pytest.mark.enable_socket

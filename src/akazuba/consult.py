@@ -128,7 +128,7 @@ class Consultation:
             why=ranking.why,
             images=tuple(reading.image for reading in readings),
             token_attribution=next((r.token_attribution for r in readings if r.token_attribution), ()),
-            shared=shared.opinion(case, findings, ranking.candidates, box.desk.terminology.ancestors)
+            shared=shared.opinion(case, findings, ranking, box.desk.terminology.ancestors)
             if isinstance(shared, SharedModel)
             else UNSET,
             ask_next=tuple(question.words for question in questions),

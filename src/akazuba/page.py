@@ -304,6 +304,8 @@ class Page:
         row = "knows {} conditions only; before release {} it was right on {} of {} cases from {} sites"
         if opinion.unknown:
             likely = self._fill("no answer: {}", self._fill("it does not know {}", opinion.unknown))
+        elif not opinion.conditions:
+            likely = self._fill("no answer: {}", self._say("the box itself gives none"))
         numbers = (opinion.knows, opinion.release, opinion.right, opinion.cases, opinion.sites)
         knows = f"{self._fill(row, *map(str, numbers))}; {self._say(opinion.review)}"
         lines = [f"  {self._fill(title, opinion.programme)}", f"    {likely}", f"    {knows}"]

@@ -12,7 +12,7 @@ import pytest
 from tablets import Served, Tablet, unlock, until
 
 from akazuba.diagnosis.case_vector import length
-from akazuba.diagnosis.shared_model import FILE, SharedModel
+from akazuba.diagnosis.shared_model import FILE, SharedModel, written
 
 pytestmark = pytest.mark.enable_socket
 
@@ -289,7 +289,7 @@ def test_a_box_without_a_store_keeps_nothing_and_says_so_and_shows_what_boxes_le
     numbers = np.zeros(4 * (length(()) + 1), "<f4")
     names = ("Malaria, uncomplicated", "Bacterial pneumonia", "Influenza", "Typhoid fever")
     learned = SharedModel("rwanda", 3, "ab" * 32, names, (), 0, numbers.tobytes(), 228, 297, 4)
-    (box.home / FILE).write_bytes(msgspec.msgpack.encode(learned))
+    (box.home / FILE).write_bytes(written(learned))
     tablet.open("/consultation")
     assert page.locator("#standing").inner_text().startswith("NOTHING IS KEPT")
     register(page, "Nobody Known")

@@ -210,6 +210,9 @@ def _shared(learning: Learning, sender: Sender) -> _Shared:
     with own_releases() as releases:
         held = releases.in_force()
     if held is not None:
+        if held.release.meaning != learning.meaning:
+            item = f"student {held.release.number}"
+            raise InputError(item, f"one of programme {learning.number}", "one of another, or of none")
         of = held.release.network
         found = _Shared("student", held.release.number, of, dequantised(of, held.release.student))
     elif (data := sender.outbox.model()) is not None:

@@ -358,10 +358,10 @@ def open_(
     with (
         errors_shown(),
         _coordinator(Network(features, classes, hidden)) as (made, identity, registry),
-        _at(folder, authority, identity, registry, ".masked", board.SHARE) as place,
+        _at(folder, authority, identity, registry, *board.NAMED, board.SHARE) as place,
     ):
         with _round(place, identity, registry) as server:
             total, version = rounds.opened(place, server, made, registry, now_s())
-        show(f"version {version.version}: the sum of {total.clinics} clinics")
+        show(f"version {version}: the sum of {total.clinics} clinics")
         if out is not None:
             write_out(out, made.release())

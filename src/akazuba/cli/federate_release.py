@@ -20,6 +20,8 @@ from akazuba.cli.federate_shared import (
 from akazuba.cli.shared import FAILED, as_text, errors_shown, show
 
 if TYPE_CHECKING:
+    from akazuba.diagnosis.network import Network
+    from akazuba.federation.learning import Learning
     from akazuba.federation.release import StudentRelease
     from akazuba.privacy.keys.identity import Identity
     from akazuba.privacy.keys.registry import Registry
@@ -50,6 +52,7 @@ JSON = click.option("--json", "as_json", is_flag=True)
 @click.option("--steps", type=click.IntRange(1, 1_000_000), default=1500, show_default=True)
 @click.option("--seed", type=click.IntRange(0, 2**31), default=0, show_default=True)
 @click.option("--delta", type=click.FloatRange(1e-12, 0.001), default=1e-6, show_default=True)
+@click.option("--programme", "signed", type=FOLDER, help="That it learned: consultations ask no other.")
 @click.option("--out", type=FOLDER, required=True, help="The signed release.")
 @JSON
 def release(
@@ -65,6 +68,7 @@ def release(
     steps: int,
     seed: int,
     delta: float,
+    signed: Path | None,
     out: Path,
     as_json: bool,
 ) -> None:
@@ -96,6 +100,7 @@ def release(
             registry.programme,
             opened.next_number(),
             now_s(),
+            b"" if signed is None else _meaning(signed, network, registry),
         )
         refusals = made.verdict.refusals()
         if refusals:
@@ -111,14 +116,27 @@ def release(
         sys.exit(FAILED)
 
 
+def _meaning(signed: Path, network: Network, registry: Registry) -> bytes:
+    """Raises InputError for a programme of another size."""
+    from akazuba.errors import InputError
+    from akazuba.federation.learning import learning_of
+
+    learning = learning_of(read_given(signed), registry, now_s())
+    own = learning.network()
+    if (own.features, own.classes) != (network.features, network.classes):
+        found = f"{own.features} and {own.classes}"
+        raise InputError("--programme", f"{network.features} features, {network.classes} classes", found)
+    return learning.meaning
+
+
 @click.command()
 @click.argument("file", metavar="FILE|URL", required=False)
 @AUTHORITY
-@click.option("--back", is_flag=True, help="Return to the release before the one in force.")
+@click.option("--back", is_flag=True, help="Give the one in force back: the one before, or none.")
 @click.option("--features", type=click.IntRange(1, 100_000), help="That this box's encoder gives.")
 @JSON
 def adopt(file: str | None, authority: Path | None, back: bool, features: int | None, as_json: bool) -> None:
-    """At a terminal: take a coordinator's release as the student in force, or go --back to the one before.
+    """At a terminal: take a coordinator's release as the student in force, or go --back to the one before it.
 
     It comes from a file, or from a gateway's URL once it is published there. Consultations ask it beside
     their advice once the box knows the programme (`federate learn`).
@@ -126,22 +144,36 @@ def adopt(file: str | None, authority: Path | None, back: bool, features: int | 
     Example: akazuba federate adopt release.bin
     """
     from akazuba.errors import InputError
-    from akazuba.federation.consulted import consulted
-    from akazuba.federation.learning import kept
+    from akazuba.federation.consulted import consulted, unasked
     from akazuba.settings import from_environ
 
     with errors_shown(), own_keys() as keys, own_releases() as opened:
         if (file is None) is not back:
             raise InputError("adopt", "a FILE, or --back", "both" if back else "neither")
-        registry = keys.registry()
-        if file is None:
-            held = opened.back(registry)
-        else:
-            held = opened.adopt(_release_at(file, authority, keys.identity(), registry), registry, features)
-        home = from_environ().home
-        in_use = consulted(home, held, kept(home, registry, now_s()))
-    facts = {"in_force": True, "id": held.id, "in_use": in_use, **_facts(held.release)}
+        registry, home = keys.registry(), from_environ().home
+        data = b"" if file is None else _release_at(file, authority, keys.identity(), registry)
+        learning = _programme(home, registry)
+        unasked(home)  # nobody speaks after a change that was cut short
+        try:
+            held = opened.back(registry) if file is None else opened.adopt(data, registry, features)
+        finally:
+            in_use = consulted(home, opened.in_force(), learning)
+    facts: dict[str, Any] = {"in_force": held is not None, "in_use": in_use}
+    if held is not None:
+        facts |= {"id": held.id, **_facts(held.release)}
     show(json.dumps(facts) if as_json else as_text(facts))
+
+
+def _programme(home: Path, registry: Registry) -> Learning | None:
+    """What the box learns; None, which is told, when whoever signed it may sign no more."""
+    from akazuba.errors import UntrustedError
+    from akazuba.federation.learning import kept
+
+    try:
+        return kept(home, registry, now_s())
+    except UntrustedError as why:
+        click.echo(f"error: {why}", err=True)
+        return None
 
 
 def _release_at(place: str, authority: Path | None, identity: Identity, registry: Registry) -> bytes:

@@ -1,12 +1,13 @@
 """The model that the boxes of a programme learned together, as a consultation uses it.
 
-`shared-model.bin` in the data folder is written when the box adopts a signed release (`federate adopt`), and
-is checked for what it is each time it has changed; a box without one never looks further.
+`shared-model.bin` in the data folder is written when the box adopts a signed release (`federate adopt`): its
+SHA-256, and the model. It is read and checked anew for each consultation; a box without one looks no further.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated
 
@@ -15,12 +16,16 @@ import numpy as np
 from msgspec import Meta
 
 from akazuba.diagnosis.case_vector import case_vector, length
+from akazuba.diagnosis.differential import Ranking
 from akazuba.diagnosis.network import Network, Numbers, softmax
 from akazuba.errors import ArtefactError, InputError, why_not_opened
-from akazuba.records import Candidate, Case, Finding, Likely, SharedOpinion
+from akazuba.records import Case, Finding, Likely, SharedOpinion
 from akazuba.terminology import Ancestors
 
 FILE = "shared-model.bin"
+LARGEST = 1e6
+"""Of a weight: no sum of them overflows."""
+
 Text = Annotated[str, Meta(min_length=1, max_length=200)]
 
 
@@ -52,24 +57,27 @@ class SharedModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def values(self) -> Numbers:
         """(network.dimension,). Raises InputError for other bytes."""
         numbers = np.frombuffer(self.numbers, "<f4") if len(self.numbers) % 4 == 0 else np.zeros(0, "<f4")
-        if numbers.shape != (self.network.dimension,) or not np.isfinite(numbers).all():
-            raise InputError("shared model", f"{self.network.dimension} finite numbers", str(numbers.shape))
+        if numbers.shape != (self.network.dimension,) or not (np.abs(numbers) <= LARGEST).all():
+            expected = f"{self.network.dimension} numbers of at most {LARGEST:g}"
+            raise InputError("shared model", expected, f"{numbers.shape}, or larger")
         return numbers
 
     def opinion(
-        self, case: Case, findings: Sequence[Finding], differential: Sequence[Candidate], ancestors: Ancestors
+        self, case: Case, findings: Sequence[Finding], ranking: Ranking, ancestors: Ancestors
     ) -> SharedOpinion:
         """Of a case as the box understood it. Who knows few conditions finds one of them in everybody, so it
-        says nothing where the box thinks first of another. Raises InputError as `values` does.
+        says nothing where the box itself gives no answer, or thinks first of another condition.
         """
-        unknown = differential[0].name if differential and differential[0].name not in self.conditions else ""
+        differential = ranking.candidates
+        answers = bool(differential) and not ranking.abstained
+        unknown = differential[0].name if answers and differential[0].name not in self.conditions else ""
         inputs = case_vector(case, findings, differential, self.asked, ancestors)
         (chances,) = softmax(self.network.scores(self.values(), inputs[None])).tolist()
         likely = [Likely(name, chance) for name, chance in zip(self.conditions, chances, strict=True)]
         return SharedOpinion(
             self.programme,
             self.release,
-            () if unknown else tuple(sorted(likely, key=lambda one: -one.probability)),
+            () if unknown or not answers else tuple(sorted(likely, key=lambda one: -one.probability)),
             len(self.conditions),
             self.right,
             self.cases,
@@ -78,11 +86,20 @@ class SharedModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
+def written(model: SharedModel) -> bytes:
+    """As the file holds it."""
+    data = msgspec.msgpack.encode(model)
+    return sha256(data).digest() + data
+
+
 def read_shared(path: Path) -> SharedModel | None:
     """None where there is none. Raises ArtefactError."""
     expected = "a shared model of this version (adopt it again)"
     try:
-        model = msgspec.msgpack.decode(path.read_bytes(), type=SharedModel)
+        data = path.read_bytes()
+        if sha256(data[32:]).digest() != data[:32]:
+            raise ArtefactError(str(path), expected, "one that was altered")
+        model = msgspec.msgpack.decode(data[32:], type=SharedModel)
         model.values()
     except FileNotFoundError:
         return None

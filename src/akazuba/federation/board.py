@@ -8,6 +8,7 @@ all. A student takes the place of one with a smaller number.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,7 +19,7 @@ import msgspec
 from msgspec import Meta
 
 from akazuba.errors import InputError, UntrustedError
-from akazuba.federation.parcels import Parcels
+from akazuba.federation.parcels import PARCEL_S, Parcels
 from akazuba.federation.sending import Hex, Status
 from akazuba.federation.stick import FOLDER, put
 from akazuba.federation.updates import ModelRelease
@@ -32,6 +33,7 @@ from akazuba.privacy.aggregation.messages import (
     Upload,
     digest,
 )
+from akazuba.privacy.aggregation.server import most_bytes
 from akazuba.privacy.keys.enrolment import CLOCK_TOLERANCE_S, Enrolment, Name, Role, Time
 from akazuba.privacy.keys.registry import Registry
 from akazuba.privacy.keys.signed import MAX_BYTES, believed, read
@@ -39,6 +41,12 @@ from akazuba.privacy.keys.signed import MAX_BYTES, believed, read
 RELEASE, BEGUN, PLAN, ACCEPTED = "release.masked", "begun.masked", "plan.masked", "accepted.masked"
 VERSION, STUDENT = "version.masked", "newest.student"
 KEY, UPLOAD, FAULTY, SHARE = ".masked-key", ".masked-upload", ".masked-faulty", ".masked-share"
+
+LONGEST_S = 60 * 86_400
+"""A round lasts no longer."""
+
+PARCELS = 6
+"""Files of one member on their way at a time."""
 
 ALL: tuple[Role, ...] = ("coordinator", "mask-steward", "terminal")
 
@@ -51,9 +59,12 @@ class Begun(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Faulty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Signed by a mask steward, kind "masked-faulty". clinics: key ids whose box does not open, and why."""
+    """Signed by a mask steward, kind "masked-faulty". at: of two the later one holds. clinics: key ids whose
+    box does not open, and why.
+    """
 
     round_id: Id16
+    at: Time
     clinics: dict[str, str]
 
 
@@ -94,24 +105,44 @@ class Offered:
     """A file on its way. member: who leaves it."""
 
     name: str
+    sha256: str
     slot: _Slot
     ending: str
     member: Enrolment
 
 
-SLOTS = {
+NAMED = {
     BEGUN: _Slot("masked-begun", Begun, "coordinator"),
     RELEASE: _Slot("model-release", ModelRelease, "coordinator"),
     PLAN: _Slot("plan", Plan, "coordinator"),
     ACCEPTED: _Slot("accepted", Accepted, "coordinator"),
     VERSION: _Slot("model-release", ModelRelease, "coordinator"),
     STUDENT: _Slot("student-release", Numbered, "coordinator"),
+}
+"""By a file's name."""
+
+OWNED = {
     KEY: _Slot("mask-key", MaskKey, "mask-steward"),
     FAULTY: _Slot("masked-faulty", Faulty, "mask-steward"),
     SHARE: _Slot("seed-share", SeedShare, "mask-steward"),
     UPLOAD: _Slot("contribution", Contribution, "terminal"),
 }
-"""By a file's name, or its ending behind the key id of who signed it."""
+"""By the ending behind the key id of who signed it."""
+
+
+def slot_of(name: str) -> tuple[_Slot, str] | None:
+    """What a file's name stands for, and its ending; None for no file that a gateway carries."""
+    key_id, _, ending = name.partition(".")
+    if name in NAMED:
+        return NAMED[name], name
+    if f".{ending}" in OWNED and re.fullmatch("[0-9a-f]{64}", key_id):
+        return OWNED[f".{ending}"], f".{ending}"
+    return None
+
+
+def token_of(signer: str, offer: RoundOffer) -> str:
+    """Under which an offer's bytes come: no two members' are the same. signer: its key id."""
+    return sha256(f"{signer} {offer.name} {offer.sha256} {offer.size}".encode()).hexdigest()
 
 
 class Board:
@@ -146,71 +177,103 @@ class Board:
         """Room for a member's own file, or that it is here. Raises UntrustedError."""
         offer, member = self._registry.said(data, "round-offer", RoundOffer, ALL, self._now())
         self._of_now(offer.programme, offer.at)
-        if (found := _slot(offer.name)) is None:
+        if (found := slot_of(offer.name)) is None:
             raise InputError(offer.name, "the name of a file that a gateway carries", "another")
         slot, ending = found
-        own = offer.name in SLOTS or offer.name.startswith(_own(member))
+        own = offer.name in NAMED or offer.name.startswith(_own(member))
         if member.role != slot.role or not own:
             raise UntrustedError(offer.name, f"its {slot.role}", f"{member.name}, {member.role}")
         path = self._folder / FOLDER / offer.name
         if path.is_file() and self._digest(path) == offer.sha256:
             return Status("answered")
-        one = self._parcels.begun(offer.sha256)
+        if ending == UPLOAD and offer.size > (most := self._most_bytes()):
+            raise UntrustedError(offer.name, f"at most {most} bytes by the plan", str(offer.size))
+        key_id = member.public.key_id
+        token = token_of(key_id, offer)
+        one = self._parcels.begun(token)
         if one is None:
-            for old in [digest for digest, it in self._offered.items() if it.name == offer.name]:
-                self._parcels.drop(old)
-                del self._offered[old]
-            self._parcels.begin(offer.sha256, offer.size, member.public.key_id, self._now())
-        self._offered[offer.sha256] = Offered(offer.name, slot, ending, member)
+            self._parcels.drop_before(self._now() - PARCEL_S)
+            self._parcels.make_room(key_id, PARCELS)
+            self._parcels.begin(token, offer.size, key_id, self._now())
+        self._offered[token] = Offered(offer.name, offer.sha256, slot, ending, member)
         return Status("partial", one.have if one else 0)
 
-    def piece(self, digest: str, offset: int, data: bytes) -> Status:
+    def room(self, token: str) -> int:
+        """Bytes that are still to come of an offered file; 0 for none that was offered."""
+        one = self._parcels.begun(token) if token in self._offered else None
+        return one.size - one.have if one else 0
+
+    def piece(self, token: str, offset: int, data: bytes) -> Status:
         """Keeps a piece that fits on; with the last one the file is there, on the disk. Raises UntrustedError
         for a file that is not what its name says, or where another one is.
         """
-        one, offered = self._parcels.begun(digest), self._offered.get(digest)
+        one, offered = self._parcels.begun(token), self._offered.get(token)
         if one is None or offered is None:
             return Status("later", because="offer the file first")
         self._parcels.append(one, offset, data, self._now())
         if one.have < one.size:
             return Status("partial", one.have)
         whole = self._parcels.read(one)
-        self._parcels.drop(digest)
-        del self._offered[digest]
-        if sha256(whole).hexdigest() != digest:
+        self._parcels.drop(token)
+        del self._offered[token]
+        if sha256(whole).hexdigest() != offered.sha256:
             return Status("later", because="other bytes came than were offered: send them again")
         self._keep(offered, whole)
         return Status("answered")
 
+    def _most_bytes(self) -> int:
+        """Of an upload to the plan that is here."""
+        path = self._folder / FOLDER / PLAN
+        if not path.is_file():
+            raise InputError("upload", "a round with a plan", "none")
+        plan = believed(path.read_bytes(), "plan", Plan)
+        return most_bytes(plan)
+
     def _keep(self, offered: Offered, data: bytes) -> None:
-        name, slot, ending, member = offered.name, offered.slot, offered.ending, offered.member
-        said, who = self._registry.said(
-            _signed_part(ending, data), slot.kind, slot.message, [slot.role], self._now()
-        )
-        if who.public.key_id != member.public.key_id:
-            raise UntrustedError(name, f"what {member.name} signed", who.name)
-        folder, begun = self._folder / FOLDER, self._begun()
-        path = folder / name
-        if isinstance(said, Numbered):
-            self._newer(path, said)
-        elif isinstance(said, Begun):
-            if begun is not None and begun.round_id != said.round_id:
-                if said.ends <= begun.ends:
-                    expected = f"a round that ends after {begun.ends}, the end of the one before"
-                    raise UntrustedError(name, expected, str(said.ends))
-                clear(self._folder)
-                self._digests.clear()
-        elif begun is None:
-            raise InputError(name, "a round that was begun", "none")
-        elif not isinstance(said, ModelRelease) and said.round_id != begun.round_id:  # type: ignore[attr-defined]
-            raise UntrustedError(name, "what is of the round that is begun", "of another round")
-        if ending not in (FAULTY, STUDENT) and path.is_file() and path.read_bytes() != data:
-            raise UntrustedError(name, "what was given first", "other bytes")
+        name, slot = offered.name, offered.slot
+        signed = _signed_part(offered.ending, data)
+        said, who = self._registry.said(signed, slot.kind, slot.message, [slot.role], self._now())
+        if who.public.key_id != offered.member.public.key_id:
+            raise UntrustedError(name, f"what {offered.member.name} signed", who.name)
+        path, begun = self._folder / FOLDER / name, self._begun()
+        if isinstance(said, Begun):
+            self._next(said, begun)
+        elif not isinstance(said, Numbered):
+            _of_round(name, said, begun)
+        self._may_replace(path, said, data)
         if isinstance(said, ModelRelease):
             self._publish(data)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         put(path, data)
-        self._digests[path.name] = sha256(data).hexdigest()
+        self._digests[name] = sha256(data).hexdigest()
+
+    def _next(self, said: Begun, begun: Begun | None) -> None:
+        """Makes room for another round."""
+        if said.ends > self._now() + LONGEST_S + CLOCK_TOLERANCE_S:
+            raise UntrustedError(BEGUN, f"a round that ends by {self._now() + LONGEST_S}", str(said.ends))
+        if begun is None or begun.round_id == said.round_id:
+            return
+        if said.ends <= begun.ends:
+            expected = f"a round that ends after {begun.ends}, the end of the one before"
+            raise UntrustedError(BEGUN, expected, str(said.ends))
+        clear(self._folder)
+        self._digests.clear()
+
+    def _may_replace(self, path: Path, said: msgspec.Struct, data: bytes) -> None:
+        if isinstance(said, Numbered) and said.programme != self._registry.programme:
+            raise UntrustedError(path.name, f"one of {self._registry.programme}", said.programme)
+        if not path.is_file():
+            return
+        before = path.read_bytes()
+        if isinstance(said, Numbered):
+            known = believed(before, "student-release", Numbered).number
+            if said.number <= known:
+                raise UntrustedError(path.name, f"number {known + 1} or later", str(said.number))
+        elif isinstance(said, Faulty):
+            at = believed(before, "masked-faulty", Faulty).at
+            if said.at <= at:
+                raise UntrustedError(path.name, f"what was said after {at} s", f"{said.at} s")
+        elif before != data:
+            raise UntrustedError(path.name, "what was given first", "other bytes")
 
     def _digest(self, path: Path) -> str:
         """Read once: only `_keep` writes."""
@@ -218,23 +281,15 @@ class Board:
             self._digests[path.name] = sha256(path.read_bytes()).hexdigest()
         return self._digests[path.name]
 
-    def _newer(self, path: Path, said: Numbered) -> None:
-        if said.programme != self._registry.programme:
-            raise UntrustedError(path.name, f"one of {self._registry.programme}", said.programme)
-        if path.is_file():
-            known = believed(path.read_bytes(), "student-release", Numbered).number
-            if said.number <= known:
-                raise UntrustedError(path.name, f"number {known + 1} or later", str(said.number))
-
     def _begun(self) -> Begun | None:
         path = self._folder / FOLDER / BEGUN
         return believed(path.read_bytes(), "masked-begun", Begun) if path.is_file() else None
 
     def _seen_by(self, member: Enrolment) -> list[Path]:
-        everything = sorted(path for path in (self._folder / FOLDER).glob("*") if _slot(path.name))
+        everything = sorted(path for path in (self._folder / FOLDER).glob("*") if slot_of(path.name))
         if member.role != "terminal":
             return everything
-        return [path for path in everything if path.name in SLOTS or path.name.startswith(_own(member))]
+        return [path for path in everything if path.name in NAMED or path.name.startswith(_own(member))]
 
     def _asked(self, data: bytes) -> tuple[RoundAsking, Enrolment]:
         asked, member = self._registry.said(data, "round-asking", RoundAsking, ALL, self._now())
@@ -254,14 +309,11 @@ def clear(folder: Path) -> None:
         path.unlink()
 
 
-def _slot(name: str) -> tuple[_Slot, str] | None:
-    """What a name stands for, and its ending; None for no file that a gateway carries."""
-    key_id, dot, ending = name.partition(".")
-    if name in SLOTS:
-        return SLOTS[name], name
-    if f".{ending}" in SLOTS and dot and len(key_id) == 64 and not set(key_id) - set("0123456789abcdef"):
-        return SLOTS[f".{ending}"], f".{ending}"
-    return None
+def _of_round(name: str, said: msgspec.Struct, begun: Begun | None) -> None:
+    if begun is None:
+        raise InputError(name, "a round that was begun", "none")
+    if getattr(said, "round_id", begun.round_id) != begun.round_id:
+        raise UntrustedError(name, "what is of the round that is begun", "of another round")
 
 
 def _own(member: Enrolment) -> str:

@@ -1,12 +1,12 @@
 """What a gateway carries, for a member: a copy of a masked round here, and what is new left there.
 
-Everything may be repeated: what is there already is not fetched or sent again, and a file that a broken line
-cut in two goes on where it stopped.
+Everything may be repeated: what is there already is not fetched or sent again, and a file that is left goes
+on where a line broke. One that is fetched begins anew.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,16 @@ from pathlib import Path
 from typing import Protocol
 
 from akazuba.errors import UntrustedError
-from akazuba.federation.board import BEGUN, SLOTS, RoundAsking, RoundOffer, clear
+from akazuba.federation.board import (
+    BEGUN,
+    NAMED,
+    STUDENT,
+    RoundAsking,
+    RoundOffer,
+    clear,
+    slot_of,
+    token_of,
+)
 from akazuba.federation.sending import LinkError, Status, in_pieces
 from akazuba.federation.stick import FOLDER, found, put
 from akazuba.privacy.keys.enrolment import Enrolment
@@ -57,34 +66,42 @@ class Carrier:
 
     def leave(self, name: str, data: bytes) -> None:
         """Raises LinkError when the gateway does not take it."""
-        digest = sha256(data).hexdigest()
-        offer = RoundOffer(self.me.programme, self.now(), name, digest, len(data))
+        offer = RoundOffer(self.me.programme, self.now(), name, sha256(data).hexdigest(), len(data))
         status = self.link.round_offer(sign(self.identity, "round-offer", offer))
-        status = in_pieces(data, status, partial(self.link.round_piece, digest))
+        token = token_of(self.identity.public.key_id, offer)
+        status = in_pieces(data, status, partial(self.link.round_piece, token))
         if status.state != "answered":
             raise LinkError("gateway", f"one that takes {name}", status.because)
 
     @contextmanager
     def carried(self, folder: Path, wanted: Sequence[str]) -> Iterator[Path]:
         """folder: of a copy of the round, for this gateway alone. wanted: names, or endings of names, of the
-        files that are fetched. What this member has written there and the gateway has not is left there
-        afterwards. Raises LinkError, UntrustedError.
+        files that are fetched, besides this member's own. What it has written there and the gateway has not
+        is left there, before (a line may have broken) and afterwards. Raises LinkError, UntrustedError.
         """
         there, held = self.files(), _held(folder)
-        if held.get(BEGUN) != there.get(BEGUN):
+        if BEGUN in there and held.get(BEGUN) != there[BEGUN]:
             clear(folder)  # of another round
             held = {}
         for name, digest in there.items():
-            wants = name.endswith((BEGUN, *wanted)) or name.startswith(self.identity.public.key_id)
-            if wants and "/" not in name and held.get(name) != digest:
+            _, ending = slot_of(name) or (None, "")
+            if (ending in (BEGUN, *wanted) or self._is_own(name)) and held.get(name) != digest:
                 put(folder / FOLDER / name, self.file(name, digest))
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._leave_new(folder, there)
         yield folder
+        self._leave_new(folder, self.files())
+
+    def _leave_new(self, folder: Path, there: Mapping[str, str]) -> None:
         for name, digest in sorted(_held(folder).items(), key=lambda one: one[0] != BEGUN):
-            coordinator, key_id = self.me.role == "coordinator", self.identity.public.key_id
-            own = name in SLOTS if coordinator else name.startswith(key_id)
-            if own and there.get(name) != digest:
+            if self._is_own(name) and there.get(name) != digest:
                 self.leave(name, (folder / FOLDER / name).read_bytes())
+
+    def _is_own(self, name: str) -> bool:
+        """Whether it is a file that this member writes."""
+        if self.me.role == "coordinator":
+            return name in NAMED and name != STUDENT
+        return slot_of(name) is not None and name.startswith(f"{self.identity.public.key_id}.")
 
     def _asking(self, name: str) -> bytes:
         return sign(self.identity, "round-asking", RoundAsking(self.me.programme, self.now(), name))

@@ -4,24 +4,46 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
-
-from akazuba.diagnosis.shared_model import FILE, SharedModel
-from akazuba.durable import write_durably
+from akazuba.diagnosis.shared_model import FILE, SharedModel, written
+from akazuba.errors import InputError
 from akazuba.federation.learning import Learning
 from akazuba.federation.release import Held
 from akazuba.federation.release_student import dequantised
+from akazuba.federation.stick import put
+
+
+def unasked(home: Path) -> None:
+    """From now on consultations ask nobody, until `consulted`: before anything about the student changes."""
+    (home / FILE).unlink(missing_ok=True)
 
 
 def consulted(home: Path, held: Held | None, learning: Learning | None) -> str:
     """Has consultations ask this student from now on, or none: why, in words. held: the one in force.
-    learning: the programme in force, which alone knows what the student's inputs and classes are.
+    learning: the programme in force, which knows what the student's inputs and classes stand for.
+
+    Raises ArtefactError when there is no room.
     """
-    if why := _unfit(held, learning):
-        (home / FILE).unlink(missing_ok=True)
+    unasked(home)
+    try:
+        model = _model(held, learning)
+    except InputError as why:
         return f"not asked in consultations: {why}"
-    assert held is not None and learning is not None  # noqa: S101, PT018 - `_unfit` says so
-    release, overall = held.release, held.release.verdict.overall
+    put(home / FILE, written(model))
+    return "asked in every consultation from now on, beside the advice"
+
+
+def _model(held: Held | None, learning: Learning | None) -> SharedModel:
+    """Raises InputError for what cannot be asked."""
+    if held is None:
+        raise InputError("student", "one that was adopted", "none")
+    if learning is None:
+        how = "a programme that this box knows (`akazuba federate learn --programme FILE`)"
+        raise InputError("student", how, "none")
+    release = held.release
+    if release.meaning != learning.meaning:
+        expected = f"one of programme {learning.number}, {len(learning.conditions)} conditions"
+        raise InputError("student", expected, "one of another" if release.meaning else "one of no programme")
+    overall = release.verdict.overall
     model = SharedModel(
         release.programme,
         release.number,
@@ -34,17 +56,5 @@ def consulted(home: Path, held: Held | None, learning: Learning | None) -> str:
         overall.cases,
         len(release.verdict.sites),
     )
-    write_durably(home / FILE, msgspec.msgpack.encode(model))
-    return "asked in every consultation from now on, beside the advice"
-
-
-def _unfit(held: Held | None, learning: Learning | None) -> str:
-    if held is None:
-        return "no student is adopted"
-    if learning is None:
-        return "this box knows no programme (`akazuba federate learn --programme FILE`)"
-    own, release = learning.network(), held.release
-    if (own.features, own.classes) != (release.features, release.classes):
-        needs = f"{own.features} inputs and {own.classes} conditions"
-        return f"the programme has {needs}, the student {release.features} and {release.classes}"
-    return ""
+    model.values()
+    return model

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 MODEL_BYTES = 256 * 1024 * 1024
 TIMEOUT_S = 30.0
 ROOT = "/federation"
+MOST_CONNECTIONS = 200
+"""At a time; whoever comes then is told 503 and comes again."""
 
 
 WORKERS = 2
@@ -266,6 +268,8 @@ class HttpLink:
             self._connection.request(method, path, data)
             response = self._connection.getresponse()
             told = response.read(most + 1)
+            if response.length and len(told) <= most:
+                raise http.client.IncompleteRead(told)
         except (OSError, http.client.HTTPException) as problem:
             self._connection.close()
             raise LinkError("gateway", "a connection", str(problem) or type(problem).__name__) from problem
@@ -288,6 +292,7 @@ def serve(
         log_level="warning",
         access_log=False,
         ws="none",
+        limit_concurrency=MOST_CONNECTIONS,
         ssl_certfile=str(certificate) if certificate else None,
         ssl_keyfile=str(key) if key else None,
     )

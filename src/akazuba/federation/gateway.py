@@ -20,7 +20,7 @@ from akazuba.durable import open_durable, writing
 from akazuba.errors import InputError, UntrustedError
 from akazuba.federation.halflife import Look
 from akazuba.federation.outbox import Outcome
-from akazuba.federation.parcels import Parcels
+from akazuba.federation.parcels import PARCEL_S, Parcels
 from akazuba.federation.sending import Answer, Parcel, Status
 from akazuba.federation.sums import Arrived, Sum, Terms
 from akazuba.federation.updates import (
@@ -66,8 +66,6 @@ UNANSWERED: frozenset[Reason] = frozenset({"unreadable", "member", "signature", 
 """Nobody vouches for it, or it may come again."""
 
 REFUSED_PARCEL = "parcel-refused"
-PARCEL_S = 30 * DAY_S
-"""A parcel that nobody went on with for so long is thrown away; its terminal still has the update."""
 
 
 @dataclass(frozen=True)

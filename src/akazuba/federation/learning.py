@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,10 +11,11 @@ from msgspec import Meta
 
 from akazuba.diagnosis.case_vector import case_vector, length
 from akazuba.diagnosis.network import Network, Numbers
-from akazuba.durable import write_durably
 from akazuba.errors import InputError, UntrustedError
+from akazuba.federation.stick import put
 from akazuba.privacy.keys.enrolment import Name
 from akazuba.privacy.keys.registry import Registry
+from akazuba.privacy.keys.signed import believed
 from akazuba.records import Assessment, Case
 from akazuba.terminology import Ancestors
 
@@ -49,6 +51,13 @@ class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def network(self) -> Network:
         return Network(length(self.asked), len(self.conditions), self.hidden)
 
+    @property
+    def meaning(self) -> bytes:
+        """SHA-256 over what a model's inputs and classes stand for; another number of the programme keeps
+        it.
+        """
+        return sha256(msgspec.json.encode([self.features, self.conditions, self.asked])).digest()
+
 
 def learning_of(data: bytes, registry: Registry, now: int) -> Learning:
     """As a coordinator of the programme signed it. now: seconds since 1970.
@@ -67,17 +76,18 @@ def in_force(home: Path, given: bytes | None, registry: Registry, now: int) -> L
 
     Raises UntrustedError for one that is older than what is kept, InputError when there is none at all.
     """
-    before = kept(home, registry, now)
     if given is None:
-        if before is None:
+        if (before := kept(home, registry, now)) is None:
             raise InputError("programme", "the file that its coordinator signed, the first time", "none")
         return before
-    learning = learning_of(given, registry, now)
-    if before == learning:
-        return learning
-    if before is not None and learning.number <= before.number:
-        raise UntrustedError(KIND, f"number {before.number + 1} or later", str(learning.number))
-    write_durably(home / FILE, given)
+    learning, path = learning_of(given, registry, now), home / FILE
+    if path.exists():  # who signed it may be revoked since: only its number is asked for
+        known = believed(path.read_bytes(), KIND, Learning)
+        if known == learning:
+            return learning
+        if learning.number <= known.number:
+            raise UntrustedError(KIND, f"number {known.number + 1} or later", str(learning.number))
+    put(path, given)
     return learning
 
 

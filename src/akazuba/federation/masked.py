@@ -37,7 +37,6 @@ from akazuba.federation.board import (
     clear,
 )
 from akazuba.federation.coordinator import Coordinator
-from akazuba.federation.folding import Version
 from akazuba.federation.stick import FOLDER, found, put
 from akazuba.federation.updates import ModelRelease, Numbers, released
 from akazuba.federation.weights import Weights
@@ -173,7 +172,7 @@ def look(folder: Path, steward: MaskSteward, identity: Identity, registry: Regis
     """At a mask steward, before the round is closed: how many uploads do not open here. They are left out."""
     checked, _ = planned(folder, registry, now)
     bad = steward.faulty(_file(folder, PLAN), _boxes(folder, checked, identity.public.key_id))
-    said = sign(identity, "masked-faulty", Faulty(checked.plan.round_id, bad))
+    said = sign(identity, "masked-faulty", Faulty(checked.plan.round_id, now, bad))
     put(folder / FOLDER / f"{identity.public.key_id}{FAULTY}", said)
     return len(bad)
 
@@ -225,20 +224,21 @@ def share(folder: Path, steward: MaskSteward, key_id: str, registry: Registry, n
 
 def opened(
     folder: Path, held: Round, coordinator: Coordinator, registry: Registry, now: int
-) -> tuple[Total, Version]:
-    """At the coordinator: the sum, and the version that it becomes.
+) -> tuple[Total, int]:
+    """At the coordinator: the sum, and the version that it becomes, once however often it is opened.
 
     Raises UntrustedError for too few shares, InputError when the model has moved on since the round began.
     """
     checked, release = planned(folder, registry, now, ended=True)
-    name = round_name(checked.plan.round_id)
+    name, known = round_name(checked.plan.round_id), coordinator.version_of(round_name(checked.plan.round_id))
     newest = believed(coordinator.release(), "model-release", ModelRelease)
-    if coordinator.version_of(name) is None and newest.base() != release.base():
+    if known is None and newest.base() != release.base():
         raise InputError(name, f"one on version {newest.version}, the newest", f"version {release.version}")
     total = held.opened([data for _, data in found(folder, SHARE)])
-    version = coordinator.adopt(total.update.astype(np.float32), total.clinics, name)
+    if known is None:
+        known = coordinator.adopt(total.update.astype(np.float32), total.clinics, name).version
     put(folder / FOLDER / VERSION, coordinator.release())
-    return total, version
+    return total, known
 
 
 def over(begun: Begun, coordinator: Coordinator, now: int) -> bool:
@@ -279,7 +279,8 @@ def _boxes(folder: Path, checked: Checked, key_id: str) -> list[tuple[bytes, byt
             unwrap(upload.contribution, "contribution")
             if len(upload.boxes) == len(checked.stewards):
                 pairs.append((upload.contribution, upload.boxes[checked.stewards.index(key_id)]))
-    return sorted(pairs, key=lambda pair: digest(pair[0]))
+    unique = {digest(contribution): (contribution, box) for contribution, box in pairs}
+    return [unique[key] for key in sorted(unique)]
 
 
 def contribution(

@@ -14,6 +14,9 @@ from pathlib import Path
 
 from akazuba.errors import ArtefactError, why_not_opened
 
+PARCEL_S = 30 * 86_400
+"""A parcel that nobody went on with for so long is thrown away; who began it still has the whole."""
+
 _NAME = re.compile(r"([0-9a-f]{64})\.([0-9]{1,9})\.([0-9a-f]{64})")
 
 

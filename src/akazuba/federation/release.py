@@ -75,7 +75,8 @@ class Teacher(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class StudentRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """number: grows with each release of the programme. replaces: id of the one that it was held against,
-    empty for the first. transfer, evaluation: SHA-256 of their files.
+    empty for the first. transfer, evaluation: SHA-256 of their files. meaning: of the programme
+    (`Learning.meaning`); empty where what it learned is none.
     """
 
     programme: Name
@@ -91,6 +92,7 @@ class StudentRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evaluation: Sha256
     lesson: Lesson
     verdict: Verdict
+    meaning: Annotated[bytes, Meta(max_length=32)] = b""
 
     @property
     def network(self) -> Network:
@@ -186,10 +188,12 @@ def tried(
     programme: str,
     number: int,
     now: int,
+    meaning: bytes = b"",
 ) -> StudentRelease:
     """A student taught, quantised and held against the one in force; whether it may be published its verdict
     tells. hidden: units of the student. old: the one in force; of another shape it cannot answer the same
-    cases, and the new one is held against the most frequent class.
+    cases, and the new one is held against the most frequent class. meaning: of the
+    programme, if it is of one.
 
     Raises InputError as `distilled` and `gate` do.
     """
@@ -216,6 +220,7 @@ def tried(
         evaluation.sha256,
         lesson,
         verdict,
+        meaning,
     )
 
 
@@ -308,17 +313,19 @@ class Releases:
             file.execute(_DROP, (new.number,))
         return found
 
-    def back(self, registry: Registry) -> Held:
-        """Returns to the release before, which is checked anew: a signer may have been revoked since.
+    def back(self, registry: Registry) -> Held | None:
+        """Gives the one in force back. Returns the release before, which is checked anew, since a signer may
+        have been revoked; None when there is none, so that none is in force.
 
-        Raises InputError when there is none, UntrustedError as `checked` does; nothing changes then.
+        Raises InputError when there is nothing to give back, UntrustedError as `checked` does; nothing
+        changes then.
         """
         with writing(self._file) as file:
             rows = file.execute(_KEPT).fetchall()
-            if len(rows) < 2:
-                raise InputError("student", "a release before the one in force", "none")
+            if not rows:
+                raise InputError("student", "a release in force", "none")
             number = _held(rows[0][0]).release.number
-            found = checked(rows[1][0], registry, self._now())
+            found = checked(rows[1][0], registry, self._now()) if len(rows) > 1 else None
             file.execute("UPDATE student SET given_back = 1 WHERE number = ?", (number,))
         return found
 

@@ -236,9 +236,9 @@ class Likely(Value, frozen=True):
 class SharedOpinion(Value, frozen=True):
     """What a model says that the boxes of a programme learned together, beside the advice and no part of it.
 
-    conditions: the likeliest first; none where the condition that the box puts first is not among the `knows`
-    that it can tell apart, as `unknown` then names it. release: its number. right, cases: how many of the
-    labelled cases of so many sites it was right on before it was released.
+    conditions: the likeliest first; none where the box itself gives no answer, or where what it puts first,
+    `unknown`, is not among the `knows` that it can tell apart. release: its number. right, cases: how many of
+    the labelled cases of so many sites it was right on before it was released.
     """
 
     programme: str

@@ -22,6 +22,7 @@ from akazuba.privacy.aggregation.messages import (
     Accepted,
     Contribution,
     MaskedSum,
+    Plan,
     SeedShare,
     Upload,
     digest,
@@ -59,6 +60,13 @@ REFUSALS = 10_000
 """So many are kept, the first ones."""
 
 
+def most_bytes(plan: Plan) -> int:
+    """Of an upload to this plan, with room to spare."""
+    padded, stewards = plan.coding.padded, len(plan.mask_keys)
+    body = padded // SLOTS * (CIPHERTEXT_BYTES[1] + 8) if plan.path == "he" else padded * 3
+    return min(MAX_BYTES, body + 10_000 * (stewards + 1))
+
+
 class Round:
     """One round, in one file. identity: the coordinator's."""
 
@@ -87,8 +95,10 @@ class Round:
             raise
 
     def _take(self, data: bytes) -> str:
-        if len(data) > self._most_bytes():
-            raise UntrustedError("upload", f"at most {self._most_bytes()} bytes", f"{len(data)} bytes")
+        if len(data) > most_bytes(self._checked.plan):
+            raise UntrustedError(
+                "upload", f"at most {most_bytes(self._checked.plan)} bytes", f"{len(data)} bytes"
+            )
         try:
             upload = msgspec.msgpack.decode(data, type=Upload)
         except (msgspec.MsgspecError, ValueError, RecursionError) as problem:
@@ -107,12 +117,6 @@ class Round:
             raise UntrustedError(f"upload of {clinic.name}", "a box for each steward", str(len(upload.boxes)))
         self._sized(clinic.name, upload.body)
         return self._kept(clinic.public.key_id, clinic.name, upload)
-
-    def _most_bytes(self) -> int:
-        """Of an upload to this plan, with room to spare."""
-        padded, stewards = self._checked.plan.coding.padded, len(self._checked.stewards)
-        body = padded // SLOTS * (CIPHERTEXT_BYTES[1] + 8) if self._checked.plan.path == "he" else padded * 3
-        return min(MAX_BYTES, body + 10_000 * (stewards + 1))
 
     def _kept(self, key_id: str, name: str, upload: Upload) -> str:
         body, boxes = (msgspec.msgpack.encode(part) for part in (upload.body, upload.boxes))

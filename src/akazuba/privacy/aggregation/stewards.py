@@ -92,6 +92,16 @@ class _Steward:
                 raise InputError("round", "one that was not opened before", round_id.hex())
             file.execute("INSERT INTO round (id, ends, secret) VALUES (?, ?, ?)", (round_id, ends, secret))
 
+    def _begun(self, round_id: bytes, ends: int, secret: bytes) -> bytes:
+        """The secret of a round: what it was opened with before, else this one."""
+        query = "SELECT secret, ends FROM round WHERE id = ?"
+        if (row := self._file.execute(query, (round_id,)).fetchone()) is None:
+            self._opened(round_id, ends, secret)
+            return secret
+        if row[0] is None or row[1] != ends:
+            raise InputError("round", "one that was not opened before", round_id.hex())
+        return bytes(row[0])
+
     def _kept(self, round_id: bytes, asked: bytes) -> bytes | None:
         """The answer that was given to the same question. Raises UntrustedError for another question."""
         _, answered_for, answer, _ = self._round(round_id)
@@ -161,13 +171,14 @@ class MaskSteward(_Steward):
         self._least = least
 
     def announce(self, round_id: bytes, ends: int) -> bytes:
-        """Its signed key for a round. The secret is on the disk before the key is given away."""
-        seeds = self._random(64 + 32)
+        """Its signed key for a round, the same one each time. The secret is on the disk before the key is
+        given away. Raises InputError for a round that was opened with another end, or whose secret is erased.
+        """
+        seeds = self._begun(round_id, ends, self._random(64 + 32))
         public = (
             MLKEM768PrivateKey.from_seed_bytes(seeds[:64]).public_key().public_bytes_raw()
             + X25519PrivateKey.from_private_bytes(seeds[64:]).public_key().public_bytes_raw()
         )
-        self._opened(round_id, ends, seeds)
         return sign(self._identity, "mask-key", MaskKey(round_id, public, ends))
 
     def faulty(self, plan: bytes, given: Sequence[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -271,7 +271,10 @@ def send_until_killed(url: str, outbox: Path, post: int, answered: set[str]) -> 
 
 
 @pytest.mark.enable_socket
-def test_what_a_door_answered_for_together_is_in_the_ledger_when_it_is_killed(tmp_path: Path) -> None:
+def test_what_a_door_answered_for_together_is_in_the_ledger_when_it_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("akazuba.federation.doors.TIMEOUT_S", 2.0)  # of who came between two doors
     answered, posts = set[str](), range(len(POSTS))
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"

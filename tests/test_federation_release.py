@@ -19,10 +19,12 @@ from test_federation_student import EVALUATION, LESSON, MODEL, TEACHER, TRANSFER
 
 from akazuba.cli.federate import federate
 from akazuba.diagnosis.network import Network
+from akazuba.diagnosis.shared_model import FILE as SHARED, read_shared
 from akazuba.errors import ArtefactError, BudgetError, InputError, UntrustedError
 from akazuba.federation.accounts import Accounts, epsilon_of
 from akazuba.federation.coordinator import FILE as COORDINATOR_FILE, Coordinator, partial
 from akazuba.federation.folding import Rules
+from akazuba.federation.learning import KIND as PROGRAMME, Learning, in_force
 from akazuba.federation.release import (
     FILE,
     KIND,
@@ -396,6 +398,34 @@ def test_a_release_goes_from_the_coordinators_file_to_a_terminals_answer(program
     assert "that was adopted" in box(post, *asked).output
     assert box(post, "adopt").exit_code == 2
     assert box(post, "adopt", file, "--back").exit_code == 2
+
+
+def test_a_release_of_a_programme_is_asked_where_that_programme_is_known(programme: Path) -> None:
+    learning = Learning("rwanda", 1, ("Cholera", "Dengue"))
+    network, drawn = Network(112, 2, 20), np.random.default_rng(3)
+    inputs = drawn.normal(size=(300, 112)).astype(np.float32)
+    labels = (inputs[:, 0] > 0).astype(np.int64)
+    coordinators_file(
+        programme, network.trained(network.start(1), inputs, labels, steps=150, rate=0.5, decay=0.0)
+    )
+    npz(programme / "wide.npz", inputs=inputs)
+    npz(programme / "c.npz", inputs=inputs, labels=labels)
+    with closing(KeyStore(programme / "coordinator" / "keys.sqlite3", wall)) as keys:
+        signed_ = sign(keys.identity(), PROGRAMME, learning)
+    file = programme / "learn.programme"
+    file.write_bytes(signed_)
+    assert "expected 6 features" in released(programme, "--programme", str(file)).stderr
+    files = ("--transfer", str(programme / "wide.npz"), "--evaluation", str(programme / "c.npz"))
+    sizes = ("--features", "112", "--hidden", "20", "--steps", "300", "--out", str(programme / "r.bin"))
+    done = box(programme / "coordinator", "release", *files, *sizes, "--programme", str(file))
+    assert done.exit_code == 0, done.output
+    post, given = programme / "post", str(programme / "r.bin")
+    assert "a programme that this box knows" in box(post, "adopt", given).output
+    with closing(KeyStore(post / "keys.sqlite3", wall)) as keys:
+        in_force(post, signed_, keys.registry(), wall())
+    assert "asked in every consultation" in box(post, "adopt", given).output
+    assert (model := read_shared(post / SHARED)) is not None
+    assert (model.conditions, model.right > 250) == (("Cholera", "Dengue"), True)
 
 
 def test_what_the_gate_refuses_leaves_no_file_and_says_by_how_much(programme: Path) -> None:

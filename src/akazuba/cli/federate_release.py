@@ -88,6 +88,7 @@ def release(
     with errors_shown(), own_keys() as keys, own_releases() as opened:
         network, registry = Network(features, classes, hidden), keys.registry()
         registry.member(keys.identity().public.key_id, ["coordinator"], now_s())
+        meaning = b"" if signed is None else _meaning(signed, network, registry)
         models = [files.gateway_model(path, network) for path in gateways]
         path = state or from_environ().home / FILE
         made = releases.tried(
@@ -100,7 +101,7 @@ def release(
             registry.programme,
             opened.next_number(),
             now_s(),
-            b"" if signed is None else _meaning(signed, network, registry),
+            meaning,
         )
         refusals = made.verdict.refusals()
         if refusals:

@@ -401,7 +401,7 @@ def test_a_release_goes_from_the_coordinators_file_to_a_terminals_answer(program
 
 
 def test_a_release_of_a_programme_is_asked_where_that_programme_is_known(programme: Path) -> None:
-    learning = Learning("rwanda", 1, ("Cholera", "Dengue"))
+    learning = Learning("akazuba", 1, ("Cholera", "Dengue"))
     network, drawn = Network(112, 2, 20), np.random.default_rng(3)
     inputs = drawn.normal(size=(300, 112)).astype(np.float32)
     labels = (inputs[:, 0] > 0).astype(np.int64)

@@ -77,6 +77,7 @@ ROOMS = {
             "merkle",
             "locked",
             "tpm",
+            "witness",
             "witness_cli",
             "witness_net",
         ),

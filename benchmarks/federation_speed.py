@@ -150,6 +150,8 @@ def _door(folder: Path) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
                         link.model()
                         break
                     except LinkError:
+                        if process.poll() is not None:
+                            raise SystemExit("the door did not start") from None
                         time.sleep(0.1)
             yield url, process
         finally:

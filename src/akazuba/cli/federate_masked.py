@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from akazuba.privacy.keys.registry import Registry
 
 
-def FOLDER(command: Callable[..., None]) -> Callable[..., None]:  # noqa: N802 - a decorator as the others
+def at_folder(command: Callable[..., None]) -> Callable[..., None]:
     """FOLDER of a stick, or a gateway's URL."""
     return click.argument("folder", metavar="FOLDER|URL")(AUTHORITY(command))
 
@@ -113,7 +113,7 @@ def _at(
 
 
 @masked.command()
-@FOLDER
+@at_folder
 @FEATURES
 @CLASSES
 @HIDDEN
@@ -138,7 +138,7 @@ def begin(folder: str, authority: Path | None, features: int, classes: int, hidd
 
 
 @masked.command()
-@FOLDER
+@at_folder
 def key(folder: str, authority: Path | None) -> None:
     """At a mask steward: give a key for the round that is begun.
 
@@ -156,7 +156,7 @@ def key(folder: str, authority: Path | None) -> None:
 
 
 @masked.command()
-@FOLDER
+@at_folder
 @click.option("--least", type=click.IntRange(2), default=5, show_default=True, help="Clinics in the sum.")
 @click.option("--most", type=click.IntRange(2), default=100, show_default=True)
 @click.option("--threshold", type=click.IntRange(1), default=3, show_default=True, help="Stewards that open.")
@@ -187,7 +187,7 @@ def plan(folder: str, authority: Path | None, least: int, most: int, threshold: 
 
 
 @masked.command()
-@FOLDER
+@at_folder
 @click.option("--cases", type=click.Path(path_type=Path), help="As of `federate join`; else own records.")
 @click.option("--features", type=click.IntRange(1, 100_000), help="Of the network; with --cases.")
 @CLASSES
@@ -278,7 +278,7 @@ def _own_records(registry: Registry, version: int, who: str | None) -> tuple[Net
 
 
 @masked.command()
-@FOLDER
+@at_folder
 def look(folder: str, authority: Path | None) -> None:
     """At a mask steward, before the round closes: name the uploads that do not open here.
 
@@ -295,7 +295,7 @@ def look(folder: str, authority: Path | None) -> None:
 
 
 @masked.command()
-@FOLDER
+@at_folder
 def close(folder: str, authority: Path | None) -> None:
     """At the coordinator: take the uploads in, and name who is in the sum.
 
@@ -317,7 +317,7 @@ def close(folder: str, authority: Path | None) -> None:
 
 
 @masked.command()
-@FOLDER
+@at_folder
 @click.option("--least", type=click.IntRange(2), default=5, show_default=True, help="Clinics in any sum.")
 def share(folder: str, authority: Path | None, least: int) -> None:
     """At a mask steward: give a share of the sum over exactly the named clinics, once.
@@ -337,7 +337,7 @@ def share(folder: str, authority: Path | None, least: int) -> None:
 
 
 @masked.command("open")
-@FOLDER
+@at_folder
 @FEATURES
 @CLASSES
 @HIDDEN

@@ -69,10 +69,10 @@ class Line:
         self._call()
         return self.board.offer(offer)
 
-    def round_piece(self, digest: str, offset: int, piece: bytes) -> Status:
+    def round_piece(self, token: str, offset: int, piece: bytes) -> Status:
         self._call()
         self.pieces += 1
-        return self.board.piece(digest, offset, piece[:2000])
+        return self.board.piece(token, offset, piece[:2000])
 
 
 @dataclass

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from akazuba.cli.federate_shared import AUTHORITY, now_s, own_carrier, own_keys, sun, write_out
+from akazuba.cli.federate_shared import AUTHORITY, is_url, now_s, own_carrier, own_keys, sun, write_out
 from akazuba.cli.shared import FAILED, errors_shown, show
 from akazuba.cli.store_patients import AS
 
@@ -102,7 +102,7 @@ def _at(
     place: str, authority: Path | None, identity: Identity, registry: Registry, *wanted: str
 ) -> Iterator[Path]:
     """The folder of a round: as given, or a copy of what a gateway carries; what is new of it goes back."""
-    if not place.startswith(("http://", "https://")):
+    if not is_url(place):
         yield Path(place)
         return
     from akazuba.settings import from_environ

@@ -11,6 +11,7 @@ import click
 
 from akazuba.cli.federate_shared import (
     AUTHORITY,
+    is_url,
     now_s,
     own_carrier,
     own_keys,
@@ -182,7 +183,7 @@ def _release_at(place: str, authority: Path | None, identity: Identity, registry
     from akazuba.errors import InputError
     from akazuba.federation.board import STUDENT
 
-    if not place.startswith(("http://", "https://")):
+    if not is_url(place):
         return read_given(Path(place))
     with own_carrier(place, authority, identity, registry) as one:
         if (digest := one.files().get(STUDENT)) is None:

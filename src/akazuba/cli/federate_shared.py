@@ -74,6 +74,11 @@ def own_releases() -> Iterator[Releases]:
         yield opened
 
 
+def is_url(place: str) -> bool:
+    """Of a gateway, where a folder or a file may stand too."""
+    return place.startswith(("http://", "https://"))
+
+
 @contextmanager
 def own_carrier(
     url: str, authority: Path | None, identity: Identity, registry: Registry

@@ -31,7 +31,6 @@ from akazuba.privacy.aggregation.messages import (
     Plan,
     SeedShare,
     Upload,
-    digest,
 )
 from akazuba.privacy.aggregation.server import most_bytes
 from akazuba.privacy.keys.enrolment import CLOCK_TOLERANCE_S, Enrolment, Name, Role, Time
@@ -326,6 +325,6 @@ def _signed_part(ending: str, data: bytes) -> bytes:
         return data
     upload = read(data, "upload", Upload)
     said = believed(upload.contribution, "contribution", Contribution)
-    if said.body != digest(*upload.body) or said.boxes != tuple(map(digest, upload.boxes)):
+    if not said.is_of(upload):
         raise UntrustedError("upload", "the parts that its clinic signed", "others")
     return upload.contribution

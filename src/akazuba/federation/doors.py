@@ -244,8 +244,8 @@ class HttpLink:
     def round_offer(self, offer: bytes) -> Status:
         return self._status("POST", f"{ROOT}/round/offers", offer)
 
-    def round_piece(self, digest: str, offset: int, piece: bytes) -> Status:
-        return self._status("PUT", f"{ROOT}/round/offers/{digest}?at={offset}", piece)
+    def round_piece(self, token: str, offset: int, piece: bytes) -> Status:
+        return self._status("PUT", f"{ROOT}/round/offers/{token}?at={offset}", piece)
 
     def _status(self, method: str, path: str, data: bytes) -> Status:
         return self._decoded(self._sound(*self._asked(method, path, data, 1 << 20)), Status)

@@ -96,6 +96,10 @@ class Contribution(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     body: Sha256
     boxes: Annotated[tuple[Sha256, ...], Meta(min_length=1, max_length=STEWARDS_HIGHEST)]
 
+    def is_of(self, upload: Upload) -> bool:
+        """Whether the upload's other parts are the ones that the clinic signed."""
+        return self.body == digest(*upload.body) and self.boxes == tuple(map(digest, upload.boxes))
+
 
 class Upload(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
     """What a clinic sends. body: the packed hidden vector, or its ciphertexts."""

@@ -111,7 +111,7 @@ class Round:
         )
         if said.round_id != plan.round_id or said.plan != self._checked.digest:
             raise UntrustedError(f"upload of {clinic.name}", "one to this plan", "one to another")
-        if said.body != digest(*upload.body) or said.boxes != tuple(digest(box) for box in upload.boxes):
+        if not said.is_of(upload):
             raise UntrustedError(f"upload of {clinic.name}", "what the clinic signed", "something else")
         if len(upload.boxes) != len(self._checked.stewards):
             raise UntrustedError(f"upload of {clinic.name}", "a box for each steward", str(len(upload.boxes)))

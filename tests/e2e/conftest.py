@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tablets import ARGUMENTS, CHROMIUM, EXPECTED, SLOW_MS, Served, Tablet, home_of, unlock
+
+MADE = pytest.StashKey[list[Tablet]]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Of a failed test it is said what its tablets show."""
+    report = yield
+    if report.when == "call" and report.failed:
+        for tablet in item.stash.get(MADE, []):
+            with contextlib.suppress(Exception):  # a page that is closed shows nothing
+                report.sections.append((f"tablet {tablet.name}", tablet.told()))
+    return report
 
 
 @pytest.fixture(scope="module")
@@ -62,12 +76,14 @@ def _unlock(browser: Any, served: Served) -> None:
 def tablets(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Callable[..., Tablet]]:
     """Makes tablets; each fails the test for any error of a script."""
     made: list[Tablet] = []
+    request.node.stash[MADE] = made
 
     def make(served: Served, **options: Any) -> Tablet:
         options = {"viewport": {"width": 360, "height": 740}, "locale": "en-GB", **options}
         context = chromium.new_context(**options)
         context.set_default_timeout(SLOW_MS)
         errors: list[str] = []
+        refused: list[str] = []
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on(
@@ -76,7 +92,12 @@ def tablets(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Callable[
                 errors.append(told.text) if told.type == "error" and not EXPECTED.search(told.text) else None
             ),
         )
-        tablet = Tablet(page, context, served.url, errors, request.node.name.replace("/", "-"))
+        page.on(
+            "response",
+            lambda came: refused.append(f"{came.status} {came.url}") if came.status >= 400 else None,
+        )
+        page.on("requestfailed", lambda sent: refused.append(f"{sent.failure} {sent.url}"))
+        tablet = Tablet(page, context, served.url, errors, refused, request.node.name.replace("/", "-"))
         made.append(tablet)
         return tablet
 

@@ -107,23 +107,41 @@ def unlock(page: Any, url: str) -> None:
 
 
 def until(page: Any, expression: str) -> None:
-    """Until it holds; asked from outside, since the page lets no text be run as a script."""
+    """Until it holds; asked from outside, since the page lets no text be run as a script.
+
+    An error counts as "not yet": between two pages, the scripts of the next are not there.
+    """
+    from playwright.sync_api import Error
+
+    problem = None
     for _ in range(SLOW_MS // 50):
-        if page.evaluate(expression):
-            return
+        try:
+            if page.evaluate(expression):
+                return
+            problem = None
+        except Error as error:
+            problem = error
         page.wait_for_timeout(50)
-    raise AssertionError(f"never true: {expression}")
+    raise AssertionError(f"never true: {expression}") from problem
 
 
 @dataclass(frozen=True)
 class Tablet:
-    """A browser with its own memory. page: its one page. errors: what its scripts complained of."""
+    """A browser with its own memory. page: its one page. errors: what its scripts complained of.
+
+    refused: requests that the box refused or that never came to an end.
+    """
 
     page: Any
     context: Any
     url: str
     errors: list[str]
+    refused: list[str]
     name: str
+
+    def told(self) -> str:
+        """What it shows and what went wrong, for whoever reads of a failed test."""
+        return "\n".join([self.page.url, *self.errors, *self.refused, self.page.inner_text("body")])
 
     def sign_in(self, who: str = "dr-musa") -> None:
         self.page.goto(f"{self.url}/sign-in")

@@ -153,10 +153,8 @@ def test_an_answer_is_gone_once_the_form_says_something_else(tablet: Tablet, box
     assert len(kept_of(box, id_)) == 2
 
 
-def test_an_answer_that_comes_late_is_not_shown_for_what_was_typed_meanwhile(tablet: Tablet) -> None:
-    page = tablet.page
-    tablet.open("/consultation")
-    begin(tablet, "Slow Sifa")
+def assess_and_hold(page: Any) -> Any:
+    """Asks, and keeps the question from the box until it is told to go on."""
     held: list[Any] = []
 
     def hold(route: Any) -> None:
@@ -170,13 +168,46 @@ def test_an_answer_that_comes_late_is_not_shown_for_what_was_typed_meanwhile(tab
     page.click("#vitals [data-assess]")
     while not held:
         page.wait_for_timeout(20)
+    return held[0]
+
+
+def test_an_answer_that_comes_late_is_not_shown_for_what_was_typed_meanwhile(tablet: Tablet) -> None:
+    page = tablet.page
+    tablet.open("/consultation")
+    begin(tablet, "Slow Sifa")
+    held = assess_and_hold(page)
     to(page, "vitals")
     page.select_option("[name='vitals.consciousness']", "unresponsive")
-    held[0].continue_()
+    held.continue_()
     until(page, "document.getElementById('progress').textContent === ''")
     assert page.locator("#answer .assessment").count() == 0
     to(page, "result")
     page.wait_for_selector("#answer .assessment[data-level=red]:visible")
+
+
+def test_a_number_that_is_asked_back_meanwhile_leaves_the_buttons_working(tablet: Tablet) -> None:
+    page = tablet.page
+    tablet.open("/consultation")
+    begin(tablet, "Hasty Hawa")
+    held = assess_and_hold(page)
+    to(page, "vitals")
+    page.fill("[name='vitals.temperature_c']", "98.6")
+    page.evaluate("assess()")  # as when the box is back
+    held.continue_()
+    until(page, "!document.querySelector('#vitals [data-assess]').disabled")
+    page.fill("[name='vitals.temperature_c']", "36.8")
+    assess(page)
+
+
+def test_a_token_that_is_renewed_meanwhile_is_used(tablet: Tablet) -> None:
+    page = tablet.page
+    tablet.open("/consultation")
+    begin(tablet, "Token Thea")
+    page.evaluate("box.csrf = 'x'.repeat(64)")  # of a page that was opened without the box
+    held = assess_and_hold(page)
+    page.evaluate("box.look()")  # the look at the box, every five seconds
+    held.continue_()
+    page.wait_for_selector("#answer .assessment:visible")
 
 
 def test_whoever_is_renamed_is_no_longer_who_was_picked(tablet: Tablet, box: Served) -> None:

@@ -17,11 +17,14 @@ const box = {
 
   // Sends a form, which `made` makes anew for each try. A session that is over is opened again in place.
   async post(path, made, again = true) {
-    const form = typeof made === "function" ? made() : made;
-    form.set("csrf", this.csrf);
-    const sent = await fetch(path, { method: "POST", body: form, headers: { ...SOFT, "X-Csrf-Token": this.csrf }, credentials: "same-origin" });
+    const form = typeof made === "function" ? made() : made, token = this.csrf;
+    form.set("csrf", token);
+    const sent = await fetch(path, { method: "POST", body: form, headers: { ...SOFT, "X-Csrf-Token": token }, credentials: "same-origin" });
     if (sent.status === 401 && again && (await signIn())) return this.post(path, made, false);
-    if (sent.status === 403 && again && (await this.look())) return this.post(path, made, again);
+    if (sent.status === 403 && again) {
+      await this.look();
+      if (token !== this.csrf) return this.post(path, made, again);
+    }
     if (!sent.ok) {
       const said = await sent.json().catch(() => ({ error: String(sent.status) }));
       throw Object.assign(new Error(said.error), { status: sent.status });
@@ -43,8 +46,8 @@ const box = {
     return sent && sent.ok ? sent : null;
   },
 
-  // Asks how the box stands; true when the token of the forms was renewed. Only what somebody does here is
-  // use of a session: while nobody touches the tablet, the question is a quiet one.
+  // Asks how the box stands. Only what somebody does here is use of a session: while nobody touches the
+  // tablet, the question is a quiet one.
   async look(quiet = false) {
     let known;
     try {
@@ -54,9 +57,8 @@ const box = {
     } catch {
       this.state = null;
       connected(false);
-      return false;
+      return;
     }
-    const renewed = known.csrf !== this.csrf;
     this.csrf = known.csrf;
     this.state = { ...known, at: Date.now() };
     for (const field of document.querySelectorAll('input[name="csrf"]')) field.value = known.csrf;
@@ -67,7 +69,6 @@ const box = {
     await stands(known);
     connected(true);
     alarms(known);
-    return renewed;
   },
 
   // The day of something that began when this tablet's clock showed `ms`, by the box's calendar: a wrong

@@ -73,8 +73,8 @@ function unkept(problem) {
 
 let asked = 0;
 async function assess(keep = false) {
+  if (!badField(keep)) return; // an answer that is on its way comes all the same
   const turn = ++asked, mine = draft;
-  if (!badField(keep)) return;
   outdated = false;
   await store();
   if (draft !== mine) return;

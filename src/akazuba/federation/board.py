@@ -175,7 +175,7 @@ class Board:
     def offer(self, data: bytes) -> Status:
         """Room for a member's own file, or that it is here. Raises UntrustedError."""
         offer, member = self._registry.said(data, "round-offer", RoundOffer, ALL, self._now())
-        self._of_now(offer.programme, offer.at)
+        self._of_now(offer.at)
         if (found := slot_of(offer.name)) is None:
             raise InputError(offer.name, "the name of a file that a gateway carries", "another")
         slot, ending = found
@@ -258,8 +258,6 @@ class Board:
         self._digests.clear()
 
     def _may_replace(self, path: Path, said: msgspec.Struct, data: bytes) -> None:
-        if isinstance(said, Numbered) and said.programme != self._registry.programme:
-            raise UntrustedError(path.name, f"one of {self._registry.programme}", said.programme)
         if not path.is_file():
             return
         before = path.read_bytes()
@@ -292,12 +290,10 @@ class Board:
 
     def _asked(self, data: bytes) -> tuple[RoundAsking, Enrolment]:
         asked, member = self._registry.said(data, "round-asking", RoundAsking, ALL, self._now())
-        self._of_now(asked.programme, asked.at)
+        self._of_now(asked.at)
         return asked, member
 
-    def _of_now(self, programme: str, at: int) -> None:
-        if programme != self._registry.programme:
-            raise UntrustedError("programme", self._registry.programme, programme)
+    def _of_now(self, at: int) -> None:
         if abs(at - self._now()) > CLOCK_TOLERANCE_S:
             raise UntrustedError("asking", f"one of about {self._now()} s", f"{at} s")
 

@@ -167,8 +167,6 @@ class Coordinator:
         Raises UntrustedError for one that no gateway signed or that cannot be.
         """
         said, gateway = self._registry.said(data, "partial-sum", PartialSum, ["gateway"], self._now())
-        if said.programme != self._registry.programme:
-            raise UntrustedError("partial sum", f"one of {self._registry.programme}", said.programme)
         if counted := self._counted(said.ids):
             return Reply(counted, refused="some of it was counted before")
         if said.version != self.folding.version:

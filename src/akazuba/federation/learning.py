@@ -64,10 +64,7 @@ def learning_of(data: bytes, registry: Registry, now: int) -> Learning:
 
     Raises UntrustedError, and InputError for one that names a condition twice.
     """
-    learning, _ = registry.said(data, KIND, Learning, ["coordinator"], now)
-    if learning.programme != registry.programme:
-        raise UntrustedError(KIND, f"one of {registry.programme}", learning.programme)
-    return learning
+    return registry.said(data, KIND, Learning, ["coordinator"], now)[0]
 
 
 def in_force(home: Path, given: bytes | None, registry: Registry, now: int) -> Learning:

@@ -46,7 +46,7 @@ class Registry:
     def believe(self, enrolment: bytes, now: int) -> Enrolment:
         """Takes an enrolment in. now: when it came. Raises UntrustedError when it is not the authority's."""
         given, _ = verified(enrolment, "enrolment", Enrolment, lambda key_id: self._authority(key_id, now))
-        self._of_ours(given.programme)
+        self._of_ours(given.programme, "enrolment")
         self._not_ahead("enrolment", given.not_before, now)
         key_id = given.public.key_id
         known = self._enrolled.get(key_id)
@@ -70,7 +70,7 @@ class Registry:
         given, signer = verified(
             revocations, "revocations", Revocations, lambda key_id: self._authority(key_id, now)
         )
-        self._of_ours(given.programme)
+        self._of_ours(given.programme, "revocations")
         self._not_ahead("revocations", given.issued, now)
         known = self._revocations
         if known == given:
@@ -106,11 +106,16 @@ class Registry:
     def said(
         self, data: bytes, kind: str, message: type[Message], roles: Collection[Role], now: int
     ) -> tuple[Message, Enrolment]:
-        """What a member in one of these roles signed, and who it is. Raises UntrustedError."""
+        """What a member in one of these roles signed, and who it is.
+
+        Raises UntrustedError, also for a message that names another programme.
+        """
         claimed = unwrap(data, kind)
         who = self.member(claimed.signer, roles, now)
         who.public.verify(kind, claimed.payload, claimed.signature)
-        return read(claimed.payload, kind, message), who
+        said = read(claimed.payload, kind, message)
+        self._of_ours(getattr(said, "programme", self.programme), kind)
+        return said, who
 
     def check_clock(self, now: int) -> None:
         """Raises UntrustedError when the clock shows a time before one that the authority signed at."""
@@ -146,6 +151,6 @@ class Registry:
         if self._revocations and (reason := self._revocations.revoked.get(key_id)) is not None:
             raise UntrustedError(name, "a key that holds", f"one that was revoked: {reason}")
 
-    def _of_ours(self, programme: str) -> None:
+    def _of_ours(self, programme: str, kind: str) -> None:
         if programme != self.programme:
-            raise UntrustedError("programme", self.programme, programme)
+            raise UntrustedError(kind, f"one of programme {self.programme}", f"one of {programme}")

@@ -11,6 +11,16 @@ import pytest
 from tablets import ARGUMENTS, CHROMIUM, EXPECTED, SLOW_MS, Served, Tablet, home_of, unlock
 
 MADE = pytest.StashKey[list[Tablet]]()
+ONCE_MORE = pytest.mark.flaky(reruns=1, only_rerun=["TimeoutError"])
+"""A shared machine that stands still for a minute fails whichever test waits then. What takes too long twice
+is a fault; whatever else fails, fails at once. The summary counts every rerun."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of these tests only: with others, it is called with all of them."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(ONCE_MORE)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -122,7 +122,7 @@ def until(page: Any, expression: str) -> None:
         except Error as error:
             problem = error
         page.wait_for_timeout(50)
-    raise AssertionError(f"never true: {expression}") from problem
+    raise TimeoutError(f"never true: {expression}") from problem
 
 
 @dataclass(frozen=True)

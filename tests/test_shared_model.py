@@ -29,15 +29,19 @@ from akazuba.diagnosis.differential import Ranking
 from akazuba.diagnosis.network import Network
 from akazuba.diagnosis.shared_model import FILE, SharedModel, read_shared, written
 from akazuba.errors import ArtefactError
+from akazuba.federation.consulted import STUDENT, Asked
 from akazuba.federation.learning import in_force
 from akazuba.federation.release import KIND, StudentRelease, Teacher
 from akazuba.federation.release_gate import Site, Verdict
 from akazuba.federation.release_student import Lesson, quantised
 from akazuba.federation.updates import Numbers
+from akazuba.governance.users import PASSPHRASE
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.signed import sign
 from akazuba.privacy.keys.store import KeyStore
 from akazuba.records import Candidate, Case
+from akazuba.storage.store import Store
+from akazuba.storage.unlocking import Cost, set_up
 from akazuba.terminology import Terminology
 
 CASE = EXAMPLES / "fever-malaria-test.json"
@@ -249,3 +253,35 @@ def test_a_student_is_published_at_a_gateway_and_adopted_from_there(box: Path, t
         ran = told(box, "federate", "adopt", url, "--json")
     assert json.loads(ran.stdout)["in_use"].startswith("asked in every consultation")
     assert in_use(box).release == 1
+
+
+def test_the_log_of_a_box_that_keeps_records_says_first_who_adopted_which(
+    box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AKAZUBA_PASSPHRASE", "morning passphrase")
+    key = set_up(box, "morning passphrase", cost=Cost(8, 1, 1))
+    adopt(box, student())
+    first = in_use(box).id
+    adopt(box, student(number=2, bias=-1.0))
+    adopt(box, student(number=2, bias=-1.0))  # once more: nothing changes
+    second = in_use(box).id
+    (box / "older").write_bytes(student())
+    assert told(box, "federate", "adopt", str(box / "older")).exit_code == 2
+    told(box, "federate", "adopt", "--back")
+    told(box, "federate", "adopt", "--back")
+    with closing(Store(box, key, lambda: 1000 * NOW, read_only=True)) as store:
+        said = [msgspec.json.decode(one.body or b"", type=Asked) for one in store.entries(kind=STUDENT)]
+        by = {one.by for one in store.entries(kind=STUDENT)}
+    assert [(one.number, one.id) for one in said] == [(1, first), (2, second), (1, first), (0, "")]
+    assert by == {PASSPHRASE}
+    assert {one.programme for one in said} == {"rwanda"}
+
+
+def test_nothing_is_adopted_where_the_log_cannot_be_opened(
+    box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(box, "morning passphrase", cost=Cost(8, 1, 1))
+    monkeypatch.setenv("AKAZUBA_PASSPHRASE", "another passphrase")
+    (box / "given.student").write_bytes(student())
+    assert told(box, "federate", "adopt", str(box / "given.student")).exit_code == 2
+    assert read_shared(box / FILE) is None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +21,12 @@ from akazuba.cli.federate_shared import (
     read_given,
 )
 from akazuba.cli.shared import FAILED, as_text, errors_shown, show
+from akazuba.cli.store_patients import AS
 
 if TYPE_CHECKING:
     from akazuba.diagnosis.network import Network
     from akazuba.federation.learning import Learning
-    from akazuba.federation.release import StudentRelease
+    from akazuba.federation.release import Noted, StudentRelease
     from akazuba.privacy.keys.identity import Identity
     from akazuba.privacy.keys.registry import Registry
 
@@ -136,12 +139,16 @@ def _meaning(signed: Path, network: Network, registry: Registry) -> bytes:
 @AUTHORITY
 @click.option("--back", is_flag=True, help="Give the one in force back: the one before, or none.")
 @click.option("--features", type=click.IntRange(1, 100_000), help="That this box's encoder gives.")
+@AS
 @JSON
-def adopt(file: str | None, authority: Path | None, back: bool, features: int | None, as_json: bool) -> None:
+def adopt(
+    file: str | None, authority: Path | None, back: bool, features: int | None, who: str | None, as_json: bool
+) -> None:
     """At a terminal: take a coordinator's release as the student in force, or go --back to the one before it.
 
     It comes from a file, or from a gateway's URL once it is published there. Consultations ask it beside
-    their advice once the box knows the programme (`federate learn`).
+    their advice once the box knows the programme (`federate learn`). Where the box keeps records, its log
+    says first who did it: close the page meanwhile.
 
     Example: akazuba federate adopt release.bin
     """
@@ -149,21 +156,40 @@ def adopt(file: str | None, authority: Path | None, back: bool, features: int | 
     from akazuba.federation.consulted import consulted, unasked
     from akazuba.settings import from_environ
 
-    with errors_shown(), own_keys() as keys, own_releases() as opened:
+    with errors_shown(), own_keys() as keys, own_releases() as opened, ExitStack() as stack:
         if (file is None) is not back:
             raise InputError("adopt", "a FILE, or --back", "both" if back else "neither")
         registry, home = keys.registry(), from_environ().home
         data = b"" if file is None else _release_at(file, authority, keys.identity(), registry)
         learning = _programme(home, registry)
+        noted = stack.enter_context(_log(home, registry.programme, who))
         unasked(home)  # nobody speaks after a change that was cut short
         try:
-            held = opened.back(registry) if file is None else opened.adopt(data, registry, features)
+            if file is None:
+                held = opened.back(registry, noted)
+            else:
+                held = opened.adopt(data, registry, features, noted)
         finally:
             in_use = consulted(home, opened.in_force(), learning)
     facts: dict[str, Any] = {"in_force": held is not None, "in_use": in_use}
     if held is not None:
         facts |= {"id": held.id, **_facts(held.release)}
     show(json.dumps(facts) if as_json else as_text(facts))
+
+
+@contextmanager
+def _log(home: Path, programme: str, who: str | None) -> Iterator[Noted]:
+    """Where the change is written down; nowhere on a box that keeps no records."""
+    from akazuba.cli.store import acting, opened_store
+    from akazuba.federation.consulted import about_to_ask
+    from akazuba.storage.unlocking import KEY_FILE
+
+    if not (home / KEY_FILE).exists():
+        yield lambda _: None
+        return
+    with opened_store() as store:
+        by = acting(store, who, "operate")
+        yield lambda held: about_to_ask(store, by, programme, held)
 
 
 def _programme(home: Path, registry: Registry) -> Learning | None:

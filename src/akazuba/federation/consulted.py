@@ -4,12 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from akazuba.diagnosis.shared_model import FILE, SharedModel, written
 from akazuba.errors import InputError
 from akazuba.federation.learning import Learning
 from akazuba.federation.release import Held
 from akazuba.federation.release_student import dequantised
 from akazuba.federation.stick import put
+from akazuba.storage.store import Entry, Store
+
+STUDENT = "student"
+"""Kind of the log's entry about the student that consultations ask."""
+
+
+class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of `student`. id: of the release that is in force from then on, hexadecimal; "" and 0 for none."""
+
+    programme: str
+    number: int
+    id: str
+
+
+def about_to_ask(store: Store, by: str, programme: str, held: Held | None) -> None:
+    """Into the log before another student is in force. by: who adopts it, or gives the one before it back."""
+    number, id_ = (held.release.number, held.id) if held else (0, "")
+    store.add(Entry(STUDENT, by, msgspec.json.encode(Asked(programme, number, id_))))
 
 
 def unasked(home: Path) -> None:

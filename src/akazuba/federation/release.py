@@ -43,6 +43,9 @@ from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
 from akazuba.privacy.keys.signed import read, sign, unwrap
 
+Noted = Callable[["Held | None"], None]
+"""Is told which release is about to be in force, or None."""
+
 FILE = "students.sqlite3"
 KIND = "student-release"
 _SCHEMA = """
@@ -281,9 +284,12 @@ class Releases:
             return old
         return self.adopt(sign(identity, KIND, release), registry)
 
-    def adopt(self, data: bytes, registry: Registry, features: int | None = None) -> Held:
+    def adopt(
+        self, data: bytes, registry: Registry, features: int | None = None, noted: Noted = lambda _: None
+    ) -> Held:
         """The release from then on in force; the one that was stays to go back to. features: that this box's
-        encoder gives; without it, those of the one in force. The one in force may come again.
+        encoder gives; without it, those of the one in force. The one in force may come again. noted: is told
+        of a change that nothing stands against, before it is made; what it raises prevents it.
 
         Raises UntrustedError as `checked` does, for an older one, and for one that was held against nothing
         where there is something; InputError for another shape.
@@ -305,15 +311,16 @@ class Releases:
                 raise InputError(item, expected, f"{new.features} and {new.classes}")
             if old and new.fits(old.release) and new.verdict.first:
                 raise UntrustedError(item, "one held against a release before it", "one held against none")
+            noted(found)
             file.execute(
                 "INSERT OR REPLACE INTO student VALUES (?, ?, ?, 0)", (new.number, self._now(), data)
             )
             file.execute(_DROP, (new.number,))
         return found
 
-    def back(self, registry: Registry) -> Held | None:
+    def back(self, registry: Registry, noted: Noted = lambda _: None) -> Held | None:
         """Gives the one in force back. Returns the release before, which is checked anew, since a signer may
-        have been revoked; None when there is none, so that none is in force.
+        have been revoked; None when there is none, so that none is in force. noted: as for `adopt`.
 
         Raises InputError when there is nothing to give back, UntrustedError as `checked` does; nothing
         changes then.
@@ -324,6 +331,7 @@ class Releases:
                 raise InputError("student", "a release in force", "none")
             number = _held(rows[0][0]).release.number
             found = checked(rows[1][0], registry, self._now()) if len(rows) > 1 else None
+            noted(found)
             file.execute("UPDATE student SET given_back = 1 WHERE number = ?", (number,))
         return found
 

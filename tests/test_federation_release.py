@@ -150,7 +150,7 @@ def test_a_release_held_against_nothing_is_refused_where_there_is_something(
         ({"by": POST}, "coordinator"),
         ({"by": GATEWAY}, "coordinator"),
         ({"by": AUTHORITY}, "enrolled"),
-        ({"programme": "other"}, "one of rwanda"),
+        ({"programme": "other"}, "one of programme rwanda"),
         ({"published": NOW + 3 * DAY}, "published before"),
         ({"verdict": verdict(a=(100, 80, 70))}, "gate passed"),
         ({"verdict": msgspec.structs.replace(verdict(a=(100, 80, 80)), first=True)}, "gate passed"),

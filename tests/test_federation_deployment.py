@@ -140,7 +140,14 @@ def test_six_terminals_and_two_gateways_make_a_version_through_flower(tmp_path: 
     home, port, said = tmp_path / "coordinator", free_port(), list[str]()
     deployment.write_connection(home, f"127.0.0.1:{port}", tls)
     config: dict[str, deployment.Value] = {"home": str(home), "features": 3, "classes": 2, "hidden": 0}
-    config |= {"buffer": 6, "robust": "", "epsilon": 0.0, "delta": 1e-6, "participations": 1}
+    config |= {
+        "meaning": bytes(range(32)).hex(),
+        "buffer": 6,
+        "robust": "",
+        "epsilon": 0.0,
+        "delta": 1e-6,
+        "participations": 1,
+    }
     deployment.write_app(tmp_path / "app", config | {"versions": 1, "seconds": WITHIN_S})
     with ExitStack() as stack:
         stack.enter_context(deployment.superlink(home, "127.0.0.1", port, tls))
@@ -173,6 +180,7 @@ def test_six_terminals_and_two_gateways_make_a_version_through_flower(tmp_path: 
         )
         with closing(again):
             assert (again.folding.version, again.counted()) == (1, 6)
+            assert released(again.release(), keys.registry(), now()).meaning == bytes(range(32))
             inputs = np.random.default_rng(9).normal(size=(500, 3)).astype(np.float32)
             right = (inputs[:, 0] > 0).astype(np.int64)
             assert Network(3).accuracy(again.folding.model, inputs, right) > 0.9

@@ -343,8 +343,9 @@ def test_a_condition_cannot_be_two_classes() -> None:
 # --- noise of the terminal's own --------------------------------------------------------------------
 
 
-def a_release(dimension: int) -> ModelRelease:
-    return ModelRelease("rwanda", 0, NOW, np.zeros(dimension, "<f4").tobytes(), 1.0, 6e5, 0.5, 200, 0.02)
+def a_release(dimension: int, meaning: bytes = LEARNING.meaning) -> ModelRelease:
+    numbers = np.zeros(dimension, "<f4").tobytes()
+    return ModelRelease("rwanda", 0, NOW, numbers, 1.0, 6e5, 0.5, 200, 0.02, meaning=meaning)
 
 
 def own(number: int = 30) -> OwnCases:
@@ -635,6 +636,19 @@ def test_a_look_at_an_opinion_is_in_the_log_and_another_entry_has_none(box: Post
     with closing(Store(box.home, unlocked(box.home, PASSPHRASE), now_ms, read_only=True)) as store:
         assert [one.why for one in who_read(store, entry.patient)] == ["the shared model's opinion"]
     assert "expected an assessment" in told(box, "opinion", "0").stderr
+
+
+@pytest.mark.parametrize("meaning", [b"", bytes(32)], ids=["no programme", "another programme"])
+def test_a_model_of_another_programme_names_no_condition_here(box: Post, meaning: bytes) -> None:
+    with closing(Outbox(box.home / FILE, lambda: NOW)) as outbox:
+        other = a_release(LEARNING.network().dimension, meaning)
+        outbox.keep_model(1, sign(COORDINATOR, "model-release", other))
+    for words in (("opinion", str(assessments(box)[0].index)), ("own-head",)):
+        ran = told(box, *words)
+        assert ran.exit_code == 2
+        assert "model 0: expected one of programme 1, 2 conditions, found one of " in ran.stderr
+    assert learn(box).exit_code == (2 if meaning else 0)
+    assert stood(box)[1] == (0 if meaning else 1)
 
 
 def test_a_programme_is_made_of_what_the_knowledge_names(tmp_path: Path) -> None:

@@ -354,7 +354,7 @@ def programme(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def coordinators_file(programme: Path, model: Numbers) -> None:
+def coordinators_file(programme: Path, model: Numbers, meaning: bytes | None = None) -> None:
     home = programme / "coordinator"
     (home / COORDINATOR_FILE).unlink(missing_ok=True)
     with closing(KeyStore(home / "keys.sqlite3", wall)) as keys:
@@ -366,6 +366,7 @@ def coordinators_file(programme: Path, model: Numbers) -> None:
             keys.registry(),
             wall,
             os.urandom,
+            meaning=meaning,
         )
         made.close()
 
@@ -405,27 +406,30 @@ def test_a_release_of_a_programme_is_asked_where_that_programme_is_known(program
     network, drawn = Network(112, 2, 20), np.random.default_rng(3)
     inputs = drawn.normal(size=(300, 112)).astype(np.float32)
     labels = (inputs[:, 0] > 0).astype(np.int64)
-    coordinators_file(
-        programme, network.trained(network.start(1), inputs, labels, steps=150, rate=0.5, decay=0.0)
-    )
+    model = network.trained(network.start(1), inputs, labels, steps=150, rate=0.5, decay=0.0)
     npz(programme / "wide.npz", inputs=inputs)
     npz(programme / "c.npz", inputs=inputs, labels=labels)
     with closing(KeyStore(programme / "coordinator" / "keys.sqlite3", wall)) as keys:
         signed_ = sign(keys.identity(), PROGRAMME, learning)
     file = programme / "learn.programme"
     file.write_bytes(signed_)
+    coordinators_file(programme, MODEL)
     assert "expected 6 features" in released(programme, "--programme", str(file)).stderr
+    coordinators_file(programme, model, bytes(32))
     files = ("--transfer", str(programme / "wide.npz"), "--evaluation", str(programme / "c.npz"))
     sizes = ("--features", "112", "--hidden", "20", "--steps", "300", "--out", str(programme / "r.bin"))
-    done = box(programme / "coordinator", "release", *files, *sizes, "--programme", str(file))
+    other = box(programme / "coordinator", "release", *files, *sizes, "--programme", str(file))
+    assert "model 0: expected one of programme 1, 2 conditions, found one of another" in other.output
+    coordinators_file(programme, model, learning.meaning)  # which the release takes from there
+    done = box(programme / "coordinator", "release", *files, *sizes)
     assert done.exit_code == 0, done.output
     post, given = programme / "post", str(programme / "r.bin")
     assert "a programme that this box knows" in box(post, "adopt", given).output
     with closing(KeyStore(post / "keys.sqlite3", wall)) as keys:
         in_force(post, signed_, keys.registry(), wall())
     assert "asked in every consultation" in box(post, "adopt", given).output
-    assert (model := read_shared(post / SHARED)) is not None
-    assert (model.conditions, model.right > 250) == (("Cholera", "Dengue"), True)
+    assert (asked := read_shared(post / SHARED)) is not None
+    assert (asked.conditions, asked.right > 250) == (("Cholera", "Dengue"), True)
 
 
 def test_what_the_gate_refuses_leaves_no_file_and_says_by_how_much(programme: Path) -> None:

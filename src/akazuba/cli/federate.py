@@ -19,8 +19,10 @@ from akazuba.cli.federate_simulate import simulate
 from akazuba.cli.shared import FAILED, errors_shown, show
 
 if TYPE_CHECKING:
+    from akazuba.diagnosis.network import Network
     from akazuba.federation.gateway import Gateway
     from akazuba.federation.sending import Sender
+    from akazuba.privacy.keys.registry import Registry
 
 
 @click.group()
@@ -295,7 +297,8 @@ def own_model(out: Path) -> None:
 
 
 @federate.command()
-@click.option("--features", type=click.IntRange(1, 100_000), required=True, help="Of the network.")
+@click.option("--programme", "signed", type=FOLDER, help="What all boxes learn; it gives the network too.")
+@click.option("--features", type=click.IntRange(1, 100_000), help="Of the network, without a programme.")
 @click.option("--classes", type=click.IntRange(2, 1000), default=2, show_default=True)
 @click.option("--hidden", type=click.IntRange(0, 10_000), default=0, show_default=True)
 @click.option("--buffer", type=click.IntRange(1, 100_000), default=10, show_default=True)
@@ -313,7 +316,8 @@ def own_model(out: Path) -> None:
 @click.option("--nodes", type=FOLDER, help="Folder of the gateways' public node keys (*.pub).")
 @click.option("--plain", is_flag=True, help="Without TLS and node keys: one machine, tests.")
 def serve(
-    features: int,
+    signed: Path | None,
+    features: int | None,
     classes: int,
     hidden: int,
     buffer: int,
@@ -333,7 +337,7 @@ def serve(
 ) -> None:
     """At the coordinator: add gateways' sums up and make versions; goes on where it was. Runs Flower.
 
-    Example: akazuba federate serve --features 30 --certificate s.pem --key s.key --authority ca.pem --nodes n
+    Example: akazuba federate serve --programme p --certificate s.pem --key s.key --authority ca.pem --nodes n
     """
     from akazuba.errors import InputError
     from akazuba.federation import deployment
@@ -347,13 +351,16 @@ def serve(
                 raise InputError("serve", expected, "one is missing")
             tls = deployment.Tls(certificate, key, authority, nodes)
         with own_keys() as keys:
-            keys.registry().member(keys.identity().public.key_id, ["coordinator"], now_s())
+            registry = keys.registry()
+            registry.member(keys.identity().public.key_id, ["coordinator"], now_s())
+            network, meaning = _learned_by(signed, registry, features, classes, hidden)
         deployment.write_connection(home, f"{host}:{port}", tls)
         config: dict[str, deployment.Value] = {
             "home": str(home),
-            "features": features,
-            "classes": classes,
-            "hidden": hidden,
+            "features": network.features,
+            "classes": network.classes,
+            "hidden": network.hidden,
+            "meaning": meaning.hex(),
             "buffer": buffer,
             "robust": robust or "",
             "epsilon": epsilon or 0.0,
@@ -372,3 +379,19 @@ def serve(
         show("\n".join(line for line in said.splitlines() if "akazuba " in line))
     if code:
         sys.exit(FAILED)
+
+
+def _learned_by(
+    signed: Path | None, registry: Registry, features: int | None, classes: int, hidden: int
+) -> tuple[Network, bytes]:
+    """The network of all boxes, and what its inputs and classes mean; empty without a programme."""
+    from akazuba.diagnosis.network import Network
+    from akazuba.errors import InputError
+    from akazuba.federation.learning import learning_of
+
+    if (signed is None) is (features is None):
+        raise InputError("serve", "--programme or --features", "neither" if signed is None else "both")
+    if signed is None:
+        return Network(features or 0, classes, hidden), b""
+    learning = learning_of(read_given(signed), registry, now_s())
+    return learning.network(), learning.meaning

@@ -73,7 +73,7 @@ def programme(conditions: tuple[str, ...], differential: bool, hidden: int, numb
         network = learning.network()
         write_out(out, sign(keys.identity(), KIND, learning))
     sizes = f"--features {network.features} --classes {network.classes} --hidden {network.hidden}"
-    show(f"serve it with {sizes}")
+    show(f"serve it with --programme {out}; release it with {sizes} too")
 
 
 @click.command()
@@ -129,6 +129,8 @@ def learn(
         if (data := sender.outbox.model()) is None:
             raise InputError("training", "a model to start from", "none was ever fetched")
         release = released(data, sender.registry, now_s())
+        if release.meaning:
+            learning.require(release.meaning, f"model {release.version}")
         with opened_store() as store:
             by = acting(store, who, "operate")
             facts = _learned(sender, store, by, learning, release, local_epsilon)
@@ -210,13 +212,12 @@ def _shared(learning: Learning, sender: Sender) -> _Shared:
     with own_releases() as releases:
         held = releases.in_force()
     if held is not None:
-        if held.release.meaning != learning.meaning:
-            item = f"student {held.release.number}"
-            raise InputError(item, f"one of programme {learning.number}", "one of another, or of none")
+        learning.require(held.release.meaning, f"student {held.release.number}")
         of = held.release.network
         found = _Shared("student", held.release.number, of, dequantised(of, held.release.student))
     elif (data := sender.outbox.model()) is not None:
         release = released(data, sender.registry, now_s())
+        learning.require(release.meaning, f"model {release.version}")
         found = _Shared("model", release.version, network, release.values())
     else:
         raise InputError("model", "one that was fetched, or a student that was adopted", "none")

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from akazuba.diagnosis.network import Network
     from akazuba.federation.coordinator import Coordinator
     from akazuba.federation.terminal import OwnCases
+    from akazuba.federation.updates import ModelRelease
     from akazuba.privacy.aggregation.server import Round
     from akazuba.privacy.aggregation.stewards import MaskSteward
     from akazuba.privacy.keys.enrolment import Role
@@ -238,7 +239,7 @@ def give(
         show(verdict.because)
         if verdict.allowed:
             if cases is None:
-                network, own = _own_records(registry, release.version, who)
+                network, own = _own_records(registry, release, who)
             else:
                 network, own = _given(cases, features, classes, hidden)
             change = trained(release, network, own, Training()) - release.values()
@@ -263,7 +264,7 @@ def _given(cases: Path, features: int | None, classes: int, hidden: int) -> tupl
     return Network(features, classes, hidden), own_cases(cases)
 
 
-def _own_records(registry: Registry, version: int, who: str | None) -> tuple[Network, OwnCases]:
+def _own_records(registry: Registry, release: ModelRelease, who: str | None) -> tuple[Network, OwnCases]:
     """What the programme's network learns from. The log has it first."""
     from akazuba.cli.federate_learn import gathered
     from akazuba.cli.store import acting, opened_store
@@ -272,8 +273,10 @@ def _own_records(registry: Registry, version: int, who: str | None) -> tuple[Net
     from akazuba.settings import from_environ
 
     learning = in_force(from_environ().home, None, registry, now_s())
+    if release.meaning:
+        learning.require(release.meaning, f"model {release.version}")
     with opened_store() as store:
-        _, found = gathered(store, acting(store, who, "operate"), MASKED, learning, version)
+        _, found = gathered(store, acting(store, who, "operate"), MASKED, learning, release.version)
     return learning.network(), found.cases
 
 

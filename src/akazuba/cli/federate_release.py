@@ -24,9 +24,8 @@ from akazuba.cli.shared import FAILED, as_text, errors_shown, show
 from akazuba.cli.store_patients import AS
 
 if TYPE_CHECKING:
-    from akazuba.diagnosis.network import Network
     from akazuba.federation.learning import Learning
-    from akazuba.federation.release import Noted, StudentRelease
+    from akazuba.federation.release import Noted, Source, StudentRelease
     from akazuba.privacy.keys.identity import Identity
     from akazuba.privacy.keys.registry import Registry
 
@@ -92,11 +91,11 @@ def release(
     with errors_shown(), own_keys() as keys, own_releases() as opened:
         network, registry = Network(features, classes, hidden), keys.registry()
         registry.member(keys.identity().public.key_id, ["coordinator"], now_s())
-        meaning = b"" if signed is None else _meaning(signed, network, registry)
         models = [files.gateway_model(path, network) for path in gateways]
         path = state or from_environ().home / FILE
+        source = releases.source(path, registry, now_s(), network, models, delta)
         made = releases.tried(
-            releases.source(path, registry, now_s(), network, models, delta),
+            source,
             student_hidden,
             files.inputs(transfer_file, features, files.LEAST_TRANSFER),
             files.evaluation(evaluation_files, network),
@@ -105,7 +104,7 @@ def release(
             registry.programme,
             opened.next_number(),
             now_s(),
-            meaning,
+            _meaning(signed, source, registry),
         )
         refusals = made.verdict.refusals()
         if refusals:
@@ -121,16 +120,22 @@ def release(
         sys.exit(FAILED)
 
 
-def _meaning(signed: Path, network: Network, registry: Registry) -> bytes:
-    """Raises InputError for a programme of another size."""
+def _meaning(signed: Path | None, source: Source, registry: Registry) -> bytes:
+    """Of the programme that is given, else of the teacher's. Raises InputError for one of another size, and
+    where the teacher learned under another.
+    """
     from akazuba.errors import InputError
     from akazuba.federation.learning import learning_of
 
-    learning = learning_of(read_given(signed), registry, now_s())
+    if signed is None:
+        return source.meaning
+    network, learning = source.network, learning_of(read_given(signed), registry, now_s())
     own = learning.network()
     if (own.features, own.classes) != (network.features, network.classes):
         found = f"{own.features} and {own.classes}"
         raise InputError("--programme", f"{network.features} features, {network.classes} classes", found)
+    if source.meaning:
+        learning.require(source.meaning, f"model {source.teacher.version}")
     return learning.meaning
 
 

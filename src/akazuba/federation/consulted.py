@@ -60,9 +60,7 @@ def _model(held: Held | None, learning: Learning | None) -> SharedModel:
         how = "a programme that this box knows (`akazuba federate learn --programme FILE`)"
         raise InputError("student", how, "none")
     release = held.release
-    if release.meaning != learning.meaning:
-        expected = f"one of programme {learning.number}, {len(learning.conditions)} conditions"
-        raise InputError("student", expected, "one of another" if release.meaning else "one of no programme")
+    learning.require(release.meaning, "student")
     overall = release.verdict.overall
     model = SharedModel(
         release.programme,

@@ -27,7 +27,7 @@ from akazuba.federation.updates import Base, ModelRelease, Numbers
 from akazuba.privacy.keys.enrolment import Name
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
-from akazuba.privacy.keys.signed import sign
+from akazuba.privacy.keys.signed import believed, sign
 
 FILE = "coordinator.sqlite3"
 _SCHEMA = """
@@ -121,13 +121,16 @@ class Coordinator:
         now: Callable[[], int],
         random: Random,
         accounts: Accounts | None = None,
+        meaning: bytes | None = None,
     ) -> None:
-        """start: (dimension,) the model of version 0, for the first time. Raises ArtefactError when the file
-        is not one of this model.
+        """start: (dimension,) the model of version 0, for the first time. meaning: of the programme, which
+        new versions name; None: as the newest one does. Raises ArtefactError when the file is not one of
+        this model.
         """
         self._identity, self._registry, self._now = identity, registry, now
         self._file = open_durable(path, _SCHEMA, "a coordinator's file")
         self._path, self._rules, self._random, self._accounts = path, rules, random, accounts
+        self._meaning = meaning
         if self._file.execute("SELECT 1 FROM state").fetchone() is None:
             self.folding = Folding(rules, start, random, accounts=accounts)
             self._keep(None)
@@ -222,6 +225,13 @@ class Coordinator:
         total.looks = [Look(elapsed, excess) for elapsed, excess in said.looks]
         return total
 
+    def _named(self) -> bytes:
+        if self._meaning is None:
+            query = "SELECT release FROM version ORDER BY number DESC LIMIT 1"
+            row = self._file.execute(query).fetchone()
+            self._meaning = believed(row[0], "model-release", ModelRelease).meaning if row else b""
+        return self._meaning
+
     def _keep(self, made: Version | None) -> None:
         """The version, its updates and its state: all or nothing."""
         folding, at = self.folding, self._now()
@@ -239,6 +249,7 @@ class Coordinator:
             terms.grid,
             folding.rules.robust is not None,
             self._earlier(),
+            self._named(),
         )
         signed = sign(self._identity, "model-release", release)
         with writing(self._file) as file:

@@ -58,6 +58,15 @@ class Learning(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """
         return sha256(msgspec.json.encode([self.features, self.conditions, self.asked])).digest()
 
+    def require(self, meaning: bytes, item: str) -> None:
+        """meaning: of a student or a model, empty where it names none. Raises InputError for another: its
+        classes stand for other conditions.
+        """
+        if meaning != self.meaning:
+            found = "one of another" if meaning else "one of no programme"
+            expected = f"one of programme {self.number}, {len(self.conditions)} conditions"
+            raise InputError(item, expected, found)
+
 
 def learning_of(data: bytes, registry: Registry, now: int) -> Learning:
     """As a coordinator of the programme signed it. now: seconds since 1970.

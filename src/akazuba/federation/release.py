@@ -124,11 +124,14 @@ class Held:
 
 @dataclass(frozen=True)
 class Source:
-    """models: (network.dimension,) each, the aggregated one first."""
+    """models: (network.dimension,) each, the aggregated one first. meaning: as the teacher's version names
+    it.
+    """
 
     network: Network
     models: tuple[Numbers, ...]
     teacher: Teacher
+    meaning: bytes = b""
 
     def answers(self, inputs: Numbers) -> Labels:
         """Of the aggregated model."""
@@ -178,7 +181,7 @@ def source(
         epsilon,
         None if epsilon is None else delta,
     )
-    return Source(network, (newest.values(), *gateways), teacher)
+    return Source(network, (newest.values(), *gateways), teacher, newest.meaning)
 
 
 def tried(

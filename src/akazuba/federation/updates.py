@@ -105,7 +105,8 @@ class ModelRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """numbers: float32, little-endian. half_life_s, alpha, cap, floor: of the weights (`weights.Weights`),
     which a terminal applies itself before its update is masked. clip_norm: L2, in the units of the numbers.
     grid: what one whole step of a sum is worth, 0 without noise. robust: gateways send sums of two.
-    earlier: versions before it that updates may still start from; a gateway may have missed some.
+    earlier: versions before it that updates may still start from; a gateway may have missed some. meaning: of
+    the programme (`Learning.meaning`); empty where what it learns is none.
     """
 
     programme: Name
@@ -120,6 +121,7 @@ class ModelRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     grid: Annotated[float, Meta(ge=0, le=1e9)] = 0.0
     robust: bool = False
     earlier: Annotated[dict[int, Base], Meta(max_length=200)] = {}
+    meaning: Annotated[bytes, Meta(max_length=32)] = b""
 
     def values(self) -> Numbers:
         """(dimension,)."""

@@ -42,7 +42,7 @@ class Room:
 ROOMS = {
     "triage": Room(
         ("urgency.py", "guidelines/triage.py", "guidelines/chart.py", "guidelines/plan.py"),
-        ("triage", "triage_words", "triage_notes", "charts", "noted", "plugins"),
+        ("triage", "triage_words", "triage_notes", "charts", "noted", "plugins", "plugin_parts"),
     ),
     "dosing": Room(
         tuple(

@@ -31,12 +31,15 @@ from akazuba.governance.decisions import (
     Open,
     Outcome,
     Versions,
+    basis_entry,
     basis_of,
     decide,
     outcomes_of,
     record_consultation,
     report_outcome,
     state_of,
+    states_of,
+    stored,
 )
 from akazuba.governance.responsibility import (
     DAY_MIN,
@@ -282,6 +285,34 @@ def test_forged_decisions_do_not_count_and_are_named(a_post: Post) -> None:
     assert standing.newest.index == sound
     assert sorted(standing.unsound) == at
     assert isinstance(state_of(a_post.store, other), Open)
+
+
+def test_all_of_a_patients_assessments_stand_as_each_alone_does(a_post: Post) -> None:
+    store = a_post.store
+    first, second, third = (consulted(a_post) for _ in range(3))
+    decided(a_post, first)
+    decided(a_post, third)
+    decided(a_post, third, "change", "he walked in")
+    store.add(Entry("decision", CLINICIAN[0], b"{", PATIENT))
+    entries = [store.entry(index) for index in (first, second, third)]
+    together = states_of(store, PATIENT, entries)
+    assert together == {index: state_of(store, index) for index in (first, second, third)}
+    assert [type(one) for one in together.values()] == [Decided, Open, Decided]
+
+
+def test_an_assessment_without_what_it_stood_on_is_said_to_have_none(a_post: Post) -> None:
+    (alone,) = a_post.store.add(Entry("assessment", "box", assessment(), PATIENT))
+    assert basis_entry(a_post.store, alone) is None
+    with pytest.raises(InputError, match="no `basis` entry"):
+        basis_of(a_post.store, alone)
+
+
+def test_the_body_of_an_erased_entry_is_not_read(a_post: Post) -> None:
+    a_post.store.admit(Person("left", "left"), "clerk")
+    index = consulted(a_post, "left")
+    a_post.store.erase("left", "supervisor", "asked for it")
+    with pytest.raises(InputError, match="one that was not erased"):
+        stored(a_post.store.entry(index), Assessment)
 
 
 # --- what came back -----------------------------------------------------------------------------------

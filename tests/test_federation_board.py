@@ -392,7 +392,7 @@ def test_only_a_newer_student_of_the_coordinator_takes_the_place_of_the_one_ther
     assert STUDENT in round_.files(made.clinics[0])
     with pytest.raises(UntrustedError, match="number 4 or later"):
         left(board, made.coordinator, STUDENT, student(2))
-    with pytest.raises(UntrustedError, match="one of rehearsal"):
+    with pytest.raises(UntrustedError, match="one of programme rehearsal"):
         left(board, made.coordinator, STUDENT, student(5, programme="another"))
     with pytest.raises(UntrustedError, match="its coordinator"):
         left(board, made.clinics[0], STUDENT, student(5, made.clinics[0]))

@@ -39,12 +39,12 @@ from akazuba.federation.release import (
 )
 from akazuba.federation.release_student import Int8, quantised
 from akazuba.federation.sums import Arrived, Sum
-from akazuba.federation.updates import Numbers
+from akazuba.federation.updates import ModelRelease, Numbers
 from akazuba.privacy.accounting import Budget
 from akazuba.privacy.keys.enrolment import Role, enrol, request, requested, revoke
 from akazuba.privacy.keys.identity import Identity, new_identity
 from akazuba.privacy.keys.registry import Registry
-from akazuba.privacy.keys.signed import sign
+from akazuba.privacy.keys.signed import believed, sign
 from akazuba.privacy.keys.store import KeyStore
 
 NOW, DAY = 1_790_000_000, 86_400
@@ -354,21 +354,35 @@ def programme(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def coordinators_file(programme: Path, model: Numbers, meaning: bytes | None = None) -> None:
+def opened_coordinator(home: Path, model: Numbers, meaning: bytes = b"") -> Coordinator:
+    with closing(KeyStore(home / "keys.sqlite3", wall)) as keys:
+        own, registry = keys.identity(), keys.registry()
+    file, rules = home / COORDINATOR_FILE, Rules(buffer=2)
+    return Coordinator(file, rules, model, own, registry, wall, os.urandom, meaning=meaning)
+
+
+def coordinators_file(programme: Path, model: Numbers, meaning: bytes = b"") -> None:
     home = programme / "coordinator"
     (home / COORDINATOR_FILE).unlink(missing_ok=True)
-    with closing(KeyStore(home / "keys.sqlite3", wall)) as keys:
-        made = Coordinator(
-            home / COORDINATOR_FILE,
-            Rules(buffer=2),
-            model,
-            keys.identity(),
-            keys.registry(),
-            wall,
-            os.urandom,
-            meaning=meaning,
-        )
-        made.close()
+    opened_coordinator(home, model, meaning).close()
+
+
+def test_a_coordinator_that_was_named_once_names_each_version_and_takes_no_other_programme(
+    programme: Path,
+) -> None:
+    home, named, total = programme / "coordinator", bytes([1] * 32), np.zeros(len(MODEL), np.float32)
+
+    def newest(made: Coordinator) -> bytes:
+        return believed(made.release(), "model-release", ModelRelease).meaning
+
+    coordinators_file(programme, MODEL)
+    with closing(opened_coordinator(home, MODEL, named)) as made:
+        assert newest(made) == b""  # it was published before
+    with closing(opened_coordinator(home, MODEL)) as made:
+        made.adopt(total, 1, "a round")
+        assert newest(made) == named
+    with pytest.raises(ArtefactError, match="a model of this programme, found one of another"):
+        opened_coordinator(home, MODEL, bytes([2] * 32))
 
 
 def released(programme: Path, *more: str) -> Result:
@@ -420,9 +434,12 @@ def test_a_release_of_a_programme_is_asked_where_that_programme_is_known(program
     sizes = ("--features", "112", "--hidden", "20", "--steps", "300", "--out", str(programme / "r.bin"))
     other = box(programme / "coordinator", "release", *files, *sizes, "--programme", str(file))
     assert "model 0: expected one of programme 1, 2 conditions, found one of another" in other.output
+    coordinators_file(programme, model)
+    unnamed = box(programme / "coordinator", "release", *files, *sizes)
+    assert "number: 1" in unnamed.output
     coordinators_file(programme, model, learning.meaning)  # which the release takes from there
     done = box(programme / "coordinator", "release", *files, *sizes)
-    assert done.exit_code == 0, done.output
+    assert "number: 2" in done.output  # the same student and teacher, but now it is known what they mean
     post, given = programme / "post", str(programme / "r.bin")
     assert "a programme that this box knows" in box(post, "adopt", given).output
     with closing(KeyStore(post / "keys.sqlite3", wall)) as keys:

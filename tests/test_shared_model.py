@@ -277,6 +277,24 @@ def test_the_log_of_a_box_that_keeps_records_says_first_who_adopted_which(
     assert {one.programme for one in said} == {"rwanda"}
 
 
+def test_a_programme_that_has_another_student_asked_is_in_the_log_too(
+    box: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AKAZUBA_PASSPHRASE", "morning passphrase")
+    key = set_up(box, "morning passphrase", cost=Cost(8, 1, 1))
+    adopt(box, student())
+    (box / "swapped").write_bytes(numbered(2, conditions=(PNEUMONIA, MALARIA)))
+    for _ in range(2):  # there is no model to learn from, but the programme is taken
+        assert (
+            told(box, "federate", "learn", "--outbox-only", "--programme", str(box / "swapped")).exit_code
+            == 2
+        )
+    assert read_shared(box / FILE) is None
+    with closing(Store(box, key, lambda: 1000 * NOW, read_only=True)) as store:
+        said = [msgspec.json.decode(one.body or b"", type=Asked) for one in store.entries(kind=STUDENT)]
+    assert [one.number for one in said] == [1, 0]
+
+
 def test_nothing_is_adopted_where_the_log_cannot_be_opened(
     box: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

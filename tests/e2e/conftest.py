@@ -11,7 +11,7 @@ import pytest
 from tablets import ARGUMENTS, CHROMIUM, EXPECTED, SLOW_MS, Served, Tablet, home_of, unlock
 
 MADE = pytest.StashKey[list[Tablet]]()
-ONCE_MORE = pytest.mark.flaky(reruns=1, only_rerun=["TimeoutError"])
+ONCE_MORE = pytest.mark.flaky(reruns=1, only_rerun=["^TimeoutError"])
 """A shared machine that stands still for a minute fails whichever test waits then. What takes too long twice
 is a fault; whatever else fails, fails at once. The summary counts every rerun."""
 

@@ -14,15 +14,23 @@ import click
 from akazuba.cli.federate_learn import learn, opinion, own_head, programme
 from akazuba.cli.federate_masked import masked
 from akazuba.cli.federate_release import adopt, predict, publish, release
-from akazuba.cli.federate_shared import fetched, now_s, own_keys, own_sender, read_given, sun, write_out
+from akazuba.cli.federate_shared import (
+    fetched,
+    network_of,
+    now_s,
+    of_network,
+    own_keys,
+    own_sender,
+    read_given,
+    sun,
+    write_out,
+)
 from akazuba.cli.federate_simulate import simulate
 from akazuba.cli.shared import FAILED, errors_shown, show
 
 if TYPE_CHECKING:
-    from akazuba.diagnosis.network import Network
     from akazuba.federation.gateway import Gateway
     from akazuba.federation.sending import Sender
-    from akazuba.privacy.keys.registry import Registry
 
 
 @click.group()
@@ -297,10 +305,7 @@ def own_model(out: Path) -> None:
 
 
 @federate.command()
-@click.option("--programme", "signed", type=FOLDER, help="What all boxes learn; it gives the network too.")
-@click.option("--features", type=click.IntRange(1, 100_000), help="Of the network, without a programme.")
-@click.option("--classes", type=click.IntRange(2, 1000), default=2, show_default=True)
-@click.option("--hidden", type=click.IntRange(0, 10_000), default=0, show_default=True)
+@of_network
 @click.option("--buffer", type=click.IntRange(1, 100_000), default=10, show_default=True)
 @click.option("--robust", type=click.Choice(["median", "trimmed-mean", "krum"]), help="A centre of pairs.")
 @click.option("--epsilon", type=click.FloatRange(0.01, 100), help="Noise: the most that a clinic may spend.")
@@ -353,7 +358,7 @@ def serve(
         with own_keys() as keys:
             registry = keys.registry()
             registry.member(keys.identity().public.key_id, ["coordinator"], now_s())
-            network, meaning = _learned_by(signed, registry, features, classes, hidden)
+            network, meaning = network_of(signed, registry, features, classes, hidden)
         deployment.write_connection(home, f"{host}:{port}", tls)
         config: dict[str, deployment.Value] = {
             "home": str(home),
@@ -379,19 +384,3 @@ def serve(
         show("\n".join(line for line in said.splitlines() if "akazuba " in line))
     if code:
         sys.exit(FAILED)
-
-
-def _learned_by(
-    signed: Path | None, registry: Registry, features: int | None, classes: int, hidden: int
-) -> tuple[Network, bytes]:
-    """The network of all boxes, and what its inputs and classes mean; empty without a programme."""
-    from akazuba.diagnosis.network import Network
-    from akazuba.errors import InputError
-    from akazuba.federation.learning import learning_of
-
-    if (signed is None) is (features is None):
-        raise InputError("serve", "--programme or --features", "neither" if signed is None else "both")
-    if signed is None:
-        return Network(features or 0, classes, hidden), b""
-    learning = learning_of(read_given(signed), registry, now_s())
-    return learning.network(), learning.meaning

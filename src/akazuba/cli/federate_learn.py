@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from akazuba.federation.sending import Sender
     from akazuba.federation.terminal import OwnCases
     from akazuba.federation.updates import ModelRelease, Numbers
+    from akazuba.privacy.keys.registry import Registry
     from akazuba.storage.store import Recorded, Store
 
 
@@ -108,21 +109,19 @@ def learn(
     """
     from akazuba.cli.store import acting, opened_store
     from akazuba.errors import InputError
-    from akazuba.federation.consulted import consulted
     from akazuba.federation.doors import HttpLink
-    from akazuba.federation.learning import in_force
     from akazuba.federation.updates import released
     from akazuba.settings import from_environ
+    from akazuba.storage.unlocking import KEY_FILE
 
     with errors_shown(), ExitStack() as stack:
         if (url is None) != outbox_only:
             raise InputError("learn", "the gateway's URL or --outbox-only", "both" if url else "neither")
         sender, home = stack.enter_context(own_sender()), from_environ().home
-        given = None if signed is None else read_given(signed)
-        learning = in_force(home, given, sender.registry, now_s())
-        if given is not None:
-            with own_releases() as releases:
-                consulted(home, releases.in_force(), learning)
+        records = stack.enter_context(ExitStack())
+        store = records.enter_context(opened_store()) if (home / KEY_FILE).exists() else None
+        by = "" if store is None else acting(store, who, "operate")
+        learning = _programme(home, signed, sender.registry, store, by)
         link = None if url is None else stack.enter_context(closing(HttpLink(url, authority)))
         if link is not None:
             fetched(sender, link)
@@ -131,9 +130,10 @@ def learn(
         release = released(data, sender.registry, now_s())
         if release.meaning:
             learning.require(release.meaning, f"model {release.version}")
-        with opened_store() as store:
-            by = acting(store, who, "operate")
-            facts = _learned(sender, store, by, learning, release, local_epsilon)
+        if store is None:
+            store = records.enter_context(opened_store())  # which says that there is none
+        facts = _learned(sender, store, by, learning, release, local_epsilon)
+        records.close()
         if link is not None:
             sent = sender.send_all(link)
             facts |= {"accepted": sent.accepted, "refused": sent.refused, "waiting": sent.left}
@@ -142,6 +142,22 @@ def learn(
     show(json.dumps(facts) if as_json else as_text(facts))
     if "update" not in facts or facts.get("waiting"):
         sys.exit(FAILED)
+
+
+def _programme(home: Path, signed: Path | None, registry: Registry, store: Store | None, by: str) -> Learning:
+    """In force from now on. Where consultations ask another student then, or none, the log says so first."""
+    from akazuba.federation.consulted import about_to_ask, asked_now, consulted
+    from akazuba.federation.learning import in_force
+
+    learning = in_force(home, None if signed is None else read_given(signed), registry, now_s())
+    with own_releases() as releases:
+        held = releases.in_force()
+    fits = held if held is not None and held.release.meaning == learning.meaning else None
+    if asked_now(home) != (fits.id if fits else ""):
+        if store is not None:
+            about_to_ask(store, by, learning.programme, fits)
+        consulted(home, held, learning)
+    return learning
 
 
 def _learned(

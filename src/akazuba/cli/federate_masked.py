@@ -12,7 +12,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from akazuba.cli.federate_shared import AUTHORITY, is_url, now_s, own_carrier, own_keys, sun, write_out
+from akazuba.cli.federate_shared import (
+    AUTHORITY,
+    CLASSES,
+    HIDDEN,
+    is_url,
+    network_of,
+    now_s,
+    of_network,
+    own_carrier,
+    own_keys,
+    sun,
+    write_out,
+)
 from akazuba.cli.shared import FAILED, errors_shown, show
 from akazuba.cli.store_patients import AS
 
@@ -48,11 +60,6 @@ def masked() -> None:
     """
 
 
-FEATURES = click.option("--features", type=click.IntRange(1, 100_000), required=True, help="Of the network.")
-CLASSES = click.option("--classes", type=click.IntRange(2, 1000), default=2, show_default=True)
-HIDDEN = click.option("--hidden", type=click.IntRange(0, 10_000), default=0, show_default=True)
-
-
 @contextmanager
 def _member(role: Role) -> Iterator[tuple[Identity, Registry]]:
     """Raises UntrustedError for a box of another role."""
@@ -63,7 +70,9 @@ def _member(role: Role) -> Iterator[tuple[Identity, Registry]]:
 
 
 @contextmanager
-def _coordinator(network: Network) -> Iterator[tuple[Coordinator, Identity, Registry]]:
+def _coordinator(
+    signed: Path | None, features: int | None, classes: int, hidden: int
+) -> Iterator[tuple[Coordinator, Identity, Registry]]:
     from akazuba.federation.accounts import Accounts
     from akazuba.federation.coordinator import FILE, Coordinator
     from akazuba.federation.folding import Rules
@@ -71,9 +80,10 @@ def _coordinator(network: Network) -> Iterator[tuple[Coordinator, Identity, Regi
     from akazuba.settings import from_environ
 
     with _member("coordinator") as (identity, registry):
+        network, meaning = network_of(signed, registry, features, classes, hidden)
         path, start = from_environ().home / FILE, network.start(0)
         carried = Accounts(Budget(1.0, 1e-6))  # what was spent is kept; a masked round's cost is the clinics'
-        made = Coordinator(path, Rules(), start, identity, registry, now_s, os.urandom, carried)
+        made = Coordinator(path, Rules(), start, identity, registry, now_s, os.urandom, carried, meaning)
         with closing(made):
             yield made, identity, registry
 
@@ -115,21 +125,26 @@ def _at(
 
 @masked.command()
 @at_folder
-@FEATURES
-@CLASSES
-@HIDDEN
+@of_network
 @click.option("--hours", type=click.IntRange(1, 24 * 60), default=7 * 24, show_default=True)
-def begin(folder: str, authority: Path | None, features: int, classes: int, hidden: int, hours: int) -> None:
+def begin(
+    folder: str,
+    authority: Path | None,
+    signed: Path | None,
+    features: int | None,
+    classes: int,
+    hidden: int,
+    hours: int,
+) -> None:
     """At the coordinator: begin a round on the newest version. All who take part train from it.
 
-    Example: akazuba federate masked begin /media/stick --features 30
+    Example: akazuba federate masked begin /media/stick --programme learn.programme
     """
-    from akazuba.diagnosis.network import Network
     from akazuba.federation import masked as rounds
 
     with (
         errors_shown(),
-        _coordinator(Network(features, classes, hidden)) as (made, identity, registry),
+        _coordinator(signed, features, classes, hidden) as (made, identity, registry),
         _at(folder, authority, identity, registry) as place,
     ):
         round_id, ends = os.urandom(16), now_s() + hours * HOUR_S
@@ -341,26 +356,29 @@ def share(folder: str, authority: Path | None, least: int) -> None:
 
 @masked.command("open")
 @at_folder
-@FEATURES
-@CLASSES
-@HIDDEN
+@of_network
 @click.option(
     "--out", type=click.Path(path_type=Path), help="The new version, for `federate gateway --model`."
 )
 def open_(
-    folder: str, authority: Path | None, features: int, classes: int, hidden: int, out: Path | None
+    folder: str,
+    authority: Path | None,
+    signed: Path | None,
+    features: int | None,
+    classes: int,
+    hidden: int,
+    out: Path | None,
 ) -> None:
     """At the coordinator: open the sum, and nothing but the sum, and make a version of it. Not while `serve`
     runs.
 
-    Example: akazuba federate masked open /media/stick --features 30 --out version.model
+    Example: akazuba federate masked open /media/stick --programme learn.programme --out version.model
     """
-    from akazuba.diagnosis.network import Network
     from akazuba.federation import board, masked as rounds
 
     with (
         errors_shown(),
-        _coordinator(Network(features, classes, hidden)) as (made, identity, registry),
+        _coordinator(signed, features, classes, hidden) as (made, identity, registry),
         _at(folder, authority, identity, registry, *board.NAMED, board.SHARE) as place,
     ):
         with _round(place, identity, registry) as server:

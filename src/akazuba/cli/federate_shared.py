@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -14,6 +14,7 @@ import click
 from akazuba.cli.shared import show
 
 if TYPE_CHECKING:
+    from akazuba.diagnosis.network import Network
     from akazuba.energy.surplus import Verdict
     from akazuba.federation.carrying import Carrier
     from akazuba.federation.doors import HttpLink
@@ -28,6 +29,23 @@ AUTHORITY = click.option(
     type=click.Path(path_type=Path),
     help="Of a gateway: PEM of whom its certificate is from.",
 )
+
+CLASSES = click.option("--classes", type=click.IntRange(2, 1000), default=2, show_default=True)
+HIDDEN = click.option("--hidden", type=click.IntRange(0, 10_000), default=0, show_default=True)
+
+
+def of_network(command: Callable[..., None]) -> Callable[..., None]:
+    """What `network_of` takes."""
+    programme = click.option(
+        "--programme",
+        "signed",
+        type=click.Path(path_type=Path),
+        help="What all boxes learn: gives the network.",
+    )
+    features = click.option(
+        "--features", type=click.IntRange(1, 100_000), help="Of the network; with --classes and --hidden."
+    )
+    return programme(features(CLASSES(HIDDEN(command))))
 
 
 def now_s() -> int:
@@ -134,3 +152,19 @@ def write_out(path: Path, data: bytes) -> None:
 
     put(path, data)
     show(f"written: {path}")
+
+
+def network_of(
+    signed: Path | None, registry: Registry, features: int | None, classes: int, hidden: int
+) -> tuple[Network, bytes]:
+    """The network of all boxes, and what its inputs and classes mean; empty without a programme."""
+    from akazuba.diagnosis.network import Network
+    from akazuba.errors import InputError
+    from akazuba.federation.learning import learning_of
+
+    if (signed is None) is (features is None):
+        raise InputError("network", "--programme or --features", "neither" if signed is None else "both")
+    if signed is None:
+        return Network(features or 0, classes, hidden), b""
+    learning = learning_of(read_given(signed), registry, now_s())
+    return learning.network(), learning.meaning

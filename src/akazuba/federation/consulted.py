@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from akazuba.diagnosis.shared_model import FILE, SharedModel, written
-from akazuba.errors import InputError
+from akazuba.diagnosis.shared_model import FILE, SharedModel, read_shared, written
+from akazuba.errors import ArtefactError, InputError
 from akazuba.federation.learning import Learning
 from akazuba.federation.release import Held
 from akazuba.federation.release_student import dequantised
@@ -19,7 +19,7 @@ STUDENT = "student"
 
 
 class Asked(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of `student`. id: of the release that is in force from then on, hexadecimal; "" and 0 for none."""
+    """Body of `student`. id: of the release that is about to be in force, hexadecimal; "" and 0 for none."""
 
     programme: str
     number: int
@@ -30,6 +30,15 @@ def about_to_ask(store: Store, by: str, programme: str, held: Held | None) -> No
     """Into the log before another student is in force. by: who adopts it, or gives the one before it back."""
     number, id_ = (held.release.number, held.id) if held else (0, "")
     store.add(Entry(STUDENT, by, msgspec.json.encode(Asked(programme, number, id_))))
+
+
+def asked_now(home: Path) -> str:
+    """Id of the student that consultations ask; empty for none, or one whose file is spoilt."""
+    try:
+        model = read_shared(home / FILE)
+    except ArtefactError:
+        return ""
+    return model.id if model else ""
 
 
 def unasked(home: Path) -> None:

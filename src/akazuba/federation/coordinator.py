@@ -27,7 +27,7 @@ from akazuba.federation.updates import Base, ModelRelease, Numbers
 from akazuba.privacy.keys.enrolment import Name
 from akazuba.privacy.keys.identity import Identity
 from akazuba.privacy.keys.registry import Registry
-from akazuba.privacy.keys.signed import believed, sign
+from akazuba.privacy.keys.signed import sign
 
 FILE = "coordinator.sqlite3"
 _SCHEMA = """
@@ -35,6 +35,7 @@ CREATE TABLE IF NOT EXISTS version (number INTEGER PRIMARY KEY, at INTEGER NOT N
     sha256 BLOB NOT NULL, release BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS counted (id TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS state (one INTEGER PRIMARY KEY CHECK (one = 1), bytes BLOB NOT NULL);
+CREATE TABLE IF NOT EXISTS programme (one INTEGER PRIMARY KEY CHECK (one = 1), meaning BLOB NOT NULL);
 CREATE TABLE IF NOT EXISTS tally (word TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
 """
 
@@ -121,21 +122,30 @@ class Coordinator:
         now: Callable[[], int],
         random: Random,
         accounts: Accounts | None = None,
-        meaning: bytes | None = None,
+        meaning: bytes = b"",
     ) -> None:
         """start: (dimension,) the model of version 0, for the first time. meaning: of the programme, which
-        new versions name; None: as the newest one does. Raises ArtefactError when the file is not one of
-        this model.
+        every version names from then on; without it, as the file has it. Raises ArtefactError when the file
+        is not one of this model, or of another programme: its numbers stand for other conditions.
         """
         self._identity, self._registry, self._now = identity, registry, now
         self._file = open_durable(path, _SCHEMA, "a coordinator's file")
         self._path, self._rules, self._random, self._accounts = path, rules, random, accounts
-        self._meaning = meaning
+        self._meaning = self._named(meaning)
         if self._file.execute("SELECT 1 FROM state").fetchone() is None:
             self.folding = Folding(rules, start, random, accounts=accounts)
             self._keep(None)
         else:
             self.folding = self._resumed(len(start))
+
+    def _named(self, meaning: bytes) -> bytes:
+        row = self._file.execute("SELECT meaning FROM programme").fetchone()
+        if row is None and meaning:
+            with writing(self._file) as file:
+                file.execute("INSERT INTO programme VALUES (1, ?)", (meaning,))
+        elif row and meaning not in (b"", row[0]):
+            raise ArtefactError(str(self._path), "a model of this programme", "one of another")
+        return row[0] if row else meaning
 
     def _resumed(self, dimension: int) -> Folding:
         (data,) = self._file.execute("SELECT bytes FROM state").fetchone()
@@ -225,13 +235,6 @@ class Coordinator:
         total.looks = [Look(elapsed, excess) for elapsed, excess in said.looks]
         return total
 
-    def _named(self) -> bytes:
-        if self._meaning is None:
-            query = "SELECT release FROM version ORDER BY number DESC LIMIT 1"
-            row = self._file.execute(query).fetchone()
-            self._meaning = believed(row[0], "model-release", ModelRelease).meaning if row else b""
-        return self._meaning
-
     def _keep(self, made: Version | None) -> None:
         """The version, its updates and its state: all or nothing."""
         folding, at = self.folding, self._now()
@@ -249,7 +252,7 @@ class Coordinator:
             terms.grid,
             folding.rules.robust is not None,
             self._earlier(),
-            self._named(),
+            self._meaning,
         )
         signed = sign(self._identity, "model-release", release)
         with writing(self._file) as file:

@@ -118,7 +118,7 @@ client = ClientApp()
 def _main(grid: Grid, context: Context) -> None:
     """Run config: home (folder), features, classes, hidden, buffer, robust (a centre or ""), epsilon, delta
     and participations (of each clinic; epsilon 0: no noise), versions (0: for ever), seconds (0: for ever),
-    clip_norm (that stays; 0: it finds its own size), meaning (hexadecimal; "": as the versions before).
+    clip_norm (that stays; 0: it finds its own size), meaning (hexadecimal; "": as the file has it).
     """
     config = context.run_config
     home = Path(str(config["home"]))
@@ -136,7 +136,7 @@ def _main(grid: Grid, context: Context) -> None:
             _now,
             os.urandom,
             accounts,
-            bytes.fromhex(str(config["meaning"])) or None,
+            bytes.fromhex(str(config["meaning"])),
         )
         with closing(coordinator):
             _say(f"version {coordinator.folding.version}: goes on from there")

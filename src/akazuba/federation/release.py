@@ -341,6 +341,6 @@ class Releases:
 
 def _same(old: StudentRelease, new: StudentRelease) -> bool:
     def said(one: StudentRelease) -> tuple[object, ...]:
-        return (one.network, one.student, one.teacher, one.transfer, one.evaluation)
+        return (one.network, one.student, one.teacher, one.transfer, one.evaluation, one.meaning)
 
     return said(old) == said(new)

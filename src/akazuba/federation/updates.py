@@ -101,7 +101,7 @@ class Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     published: Time
 
 
-class ModelRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ModelRelease(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """numbers: float32, little-endian. half_life_s, alpha, cap, floor: of the weights (`weights.Weights`),
     which a terminal applies itself before its update is masked. clip_norm: L2, in the units of the numbers.
     grid: what one whole step of a sum is worth, 0 without noise. robust: gateways send sums of two.

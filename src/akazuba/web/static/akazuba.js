@@ -15,15 +15,16 @@ const box = {
   idle_ms: 0, // after so long without a touch her session is over
   first: null, // the first look at the box, whether it answered or not
 
-  // Sends a form, which `made` makes anew for each try. A session that is over is opened again in place.
-  async post(path, made, again = true) {
+  // Sends a form, which `made` makes anew for each try. A session that is over is opened again in place
+  // where `again`; a token that was renewed meanwhile is used, once.
+  async post(path, made, again = true, renewed = false) {
     const form = typeof made === "function" ? made() : made, token = this.csrf;
     form.set("csrf", token);
     const sent = await fetch(path, { method: "POST", body: form, headers: { ...SOFT, "X-Csrf-Token": token }, credentials: "same-origin" });
     if (sent.status === 401 && again && (await signIn())) return this.post(path, made, false);
-    if (sent.status === 403 && again) {
+    if (sent.status === 403 && !renewed) {
       await this.look();
-      if (token !== this.csrf) return this.post(path, made, again);
+      if (token !== this.csrf) return this.post(path, made, again, true);
     }
     if (!sent.ok) {
       const said = await sent.json().catch(() => ({ error: String(sent.status) }));

@@ -107,7 +107,7 @@ def tablets(chromium: Any, request: pytest.FixtureRequest) -> Iterator[Callable[
             lambda came: refused.append(f"{came.status} {came.url}") if came.status >= 400 else None,
         )
         page.on("requestfailed", lambda sent: refused.append(f"{sent.failure} {sent.url}"))
-        tablet = Tablet(page, context, served.url, errors, refused, request.node.name.replace("/", "-"))
+        tablet = Tablet(page, context, served.url, errors, request.node.name.replace("/", "-"), refused)
         made.append(tablet)
         return tablet
 

@@ -136,8 +136,8 @@ class Tablet:
     context: Any
     url: str
     errors: list[str]
-    refused: list[str]
     name: str
+    refused: list[str] = field(default_factory=list)
 
     def told(self) -> str:
         """What it shows and what went wrong, for whoever reads of a failed test."""

@@ -15,6 +15,7 @@ from akazuba.cli.federate_shared import (
     fetched,
     now_s,
     own_keys,
+    own_records,
     own_releases,
     own_sender,
     read_given,
@@ -107,21 +108,19 @@ def learn(
 
     Example: akazuba federate learn https://gateway.example --programme learn.programme
     """
-    from akazuba.cli.store import acting, opened_store
+    from akazuba.cli.store import opened_store
     from akazuba.errors import InputError
     from akazuba.federation.doors import HttpLink
     from akazuba.federation.updates import released
     from akazuba.settings import from_environ
-    from akazuba.storage.unlocking import KEY_FILE
 
     with errors_shown(), ExitStack() as stack:
         if (url is None) != outbox_only:
             raise InputError("learn", "the gateway's URL or --outbox-only", "both" if url else "neither")
         sender, home = stack.enter_context(own_sender()), from_environ().home
         records = stack.enter_context(ExitStack())
-        store = records.enter_context(opened_store()) if (home / KEY_FILE).exists() else None
-        by = "" if store is None else acting(store, who, "operate")
-        learning = _programme(home, signed, sender.registry, store, by)
+        kept = records.enter_context(own_records(home, who))
+        learning = _programme(home, signed, sender.registry, kept)
         link = None if url is None else stack.enter_context(closing(HttpLink(url, authority)))
         if link is not None:
             fetched(sender, link)
@@ -130,8 +129,7 @@ def learn(
         release = released(data, sender.registry, now_s())
         if release.meaning:
             learning.require(release.meaning, f"model {release.version}")
-        if store is None:
-            store = records.enter_context(opened_store())  # which says that there is none
+        store, by = kept or (records.enter_context(opened_store()), "")  # which says that there is none
         facts = _learned(sender, store, by, learning, release, local_epsilon)
         records.close()
         if link is not None:
@@ -144,7 +142,9 @@ def learn(
         sys.exit(FAILED)
 
 
-def _programme(home: Path, signed: Path | None, registry: Registry, store: Store | None, by: str) -> Learning:
+def _programme(
+    home: Path, signed: Path | None, registry: Registry, kept: tuple[Store, str] | None
+) -> Learning:
     """In force from now on. Where consultations ask another student then, or none, the log says so first."""
     from akazuba.federation.consulted import about_to_ask, asked_now, consulted
     from akazuba.federation.learning import in_force
@@ -154,8 +154,8 @@ def _programme(home: Path, signed: Path | None, registry: Registry, store: Store
         held = releases.in_force()
     fits = held if held is not None and held.release.meaning == learning.meaning else None
     if asked_now(home) != (fits.id if fits else ""):
-        if store is not None:
-            about_to_ask(store, by, learning.programme, fits)
+        if kept is not None:
+            about_to_ask(*kept, learning.programme, fits)
         consulted(home, held, learning)
     return learning
 

@@ -17,6 +17,7 @@ from akazuba.cli.federate_shared import (
     now_s,
     own_carrier,
     own_keys,
+    own_records,
     own_releases,
     read_given,
 )
@@ -185,16 +186,10 @@ def adopt(
 @contextmanager
 def _log(home: Path, programme: str, who: str | None) -> Iterator[Noted]:
     """Where the change is written down; nowhere on a box that keeps no records."""
-    from akazuba.cli.store import acting, opened_store
     from akazuba.federation.consulted import about_to_ask
-    from akazuba.storage.unlocking import KEY_FILE
 
-    if not (home / KEY_FILE).exists():
-        yield lambda _: None
-        return
-    with opened_store() as store:
-        by = acting(store, who, "operate")
-        yield lambda held: about_to_ask(store, by, programme, held)
+    with own_records(home, who) as kept:
+        yield lambda held: about_to_ask(*kept, programme, held) if kept else None
 
 
 def _programme(home: Path, registry: Registry) -> Learning | None:

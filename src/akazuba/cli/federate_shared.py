@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from akazuba.privacy.keys.identity import Identity
     from akazuba.privacy.keys.registry import Registry
     from akazuba.privacy.keys.store import KeyStore
+    from akazuba.storage.store import Store
 
 AUTHORITY = click.option(
     "--authority",
@@ -90,6 +91,19 @@ def own_releases() -> Iterator[Releases]:
 
     with closing(Releases(from_environ().home / FILE, now_s)) as opened:
         yield opened
+
+
+@contextmanager
+def own_records(home: Path, who: str | None) -> Iterator[tuple[Store, str] | None]:
+    """The open store and who may operate it; None on a box that keeps no records."""
+    from akazuba.cli.store import acting, opened_store
+    from akazuba.storage.unlocking import KEY_FILE
+
+    if not (home / KEY_FILE).exists():
+        yield None
+        return
+    with opened_store() as store:
+        yield store, acting(store, who, "operate")
 
 
 def is_url(place: str) -> bool:

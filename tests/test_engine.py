@@ -26,6 +26,7 @@ from akazuba.diagnosis.explain import heatmap_png, region_weights
 from akazuba.diagnosis.graphs import Table
 from akazuba.diagnosis.pixels import Pixels, squashed
 from akazuba.diagnosis.profiles import describe
+from akazuba.diagnosis.runtime import has_int8_dot_products
 from akazuba.diagnosis.wordpiece import WordPiece
 from akazuba.errors import ArtefactError, OutOfTimeError
 from akazuba.records import Picture, QualityProblem
@@ -196,6 +197,19 @@ def test_a_file_outside_the_folder_is_refused(models: Path) -> None:
 def test_a_table_of_word_pieces_that_ends_within_a_row_is_refused(models: Path) -> None:
     with pytest.raises(ArtefactError, match="rows of 132 bytes"):
         Table(models / "vocabulary.txt", 128)
+
+
+def test_exact_sums_are_asked_for_unless_the_processor_has_them(tmp_path: Path) -> None:
+    """Without them the engine once refused most pictures, so whatever is not known counts as without."""
+
+    def told(name: str, flags: str) -> bool:
+        (tmp_path / name).write_text(f"model name\t: A\nflags\t\t: fpu avx2 {flags}\n", encoding="utf-8")
+        return has_int8_dot_products(tmp_path / name)
+
+    assert told("server", "avx512f avx512_vnni avx_vnni")
+    assert not told("older", "avx512f")
+    assert not told("avx-vnni-alone", "avx_vnni")
+    assert not has_int8_dot_products(tmp_path / "not-there")
 
 
 @pytest.mark.parametrize("folder", SHIPPED, ids=lambda folder: folder.name)

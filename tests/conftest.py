@@ -1,5 +1,6 @@
 """What the tests share."""
 
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -14,6 +15,9 @@ from akazuba.guidelines import library
 from akazuba.guidelines.guideline import Guideline
 from akazuba.language import reader
 from akazuba.terminology import Terminology, open_terminology
+
+os.environ.setdefault("AKAZUBA_ENGINE", "tiny")
+"""Every new box would measure first which size of the engine it can carry. `test_profiles.py` does."""
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -37,11 +41,19 @@ def read_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def terminology_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A box's data folder in which the terms are built already (AKAZUBA_TEST_TERMS: one to copy)."""
+    """A box's data folder in which the terms are built already (AKAZUBA_TEST_TERMS: one to copy). Each of
+    pytest-xdist's processes has its own, a copy of what the first of them built.
+    """
     home = tmp_path_factory.mktemp("home")
-    if built := os.environ.get("AKAZUBA_TEST_TERMS"):
-        shutil.copytree(built, home, dirs_exist_ok=True)
-    open_terminology(home).close()
+    built = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        built = built.parent
+    with (built / "terms.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if given := os.environ.get("AKAZUBA_TEST_TERMS"):
+            shutil.copytree(given, built / "terms", dirs_exist_ok=True)
+        open_terminology(built / "terms").close()
+    shutil.copytree(built / "terms", home, dirs_exist_ok=True)
     return home
 
 

@@ -521,7 +521,7 @@ def test_a_map_that_comes_too_late_costs_nothing_else(skin: Picture, monkeypatch
 
 
 def test_an_engine_without_a_free_core_says_the_same_or_nothing(skin: Picture) -> None:
-    engine = open_engine(threads=2)
+    engine = open_engine(threads=2, folder=artefacts.SHIPPED / "tiny")
     before = engine.read(skin, NOTE, True)
     spin = [sys.executable, "-c", "while True: pass"]
     spinners = [subprocess.Popen(spin) for _ in range(4 * (os.cpu_count() or 1))]

@@ -15,7 +15,7 @@ from akazuba.knowledge import hpoa
 from akazuba.knowledge.conditions import open_knowledge
 from akazuba.knowledge.store import Store, open_store
 from akazuba.ranking import Ranker, RankQuery, read_query
-from akazuba.terminology import Terminology, open_terminology, source_file
+from akazuba.terminology import Terminology, source_file
 
 MARFAN = "OMIM:154700"
 ARACHNODACTYLY, ECTOPIA_LENTIS, AORTA = "HP:0001166", "HP:0001083", "HP:0002616"  # root aneurysm
@@ -134,13 +134,10 @@ def test_it_holds_every_annotated_disease_and_each_finding_with_its_kinds(
 
 
 @pytest.mark.parametrize("damage", ["truncated", "not SQLite", "another version"])
-def test_a_damaged_file_is_built_again(tmp_path: Path, terminology_home: Path, damage: str) -> None:
+def test_a_damaged_file_is_built_again(tmp_path: Path, terminology: Terminology, damage: str) -> None:
     sources = tmp_path / "sources"
     sources.mkdir()
-    for name in ("hp.obo",):
-        (sources / name).write_bytes(source_file(terminology_home, name).read_bytes())
     annotations(sources, line("OMIM:1", AORTA, "3/4"))
-    terminology = open_terminology(tmp_path)
     open_store(tmp_path, terminology, open_knowledge()).db.close()
     [path] = tmp_path.glob("knowledge-*.sqlite")
     if damage == "truncated":
@@ -154,16 +151,17 @@ def test_a_damaged_file_is_built_again(tmp_path: Path, terminology_home: Path, d
     assert open_store(tmp_path, terminology, open_knowledge()).disease_ids == ("OMIM:1",)
 
 
-def test_a_truncated_source_is_an_error_and_no_empty_ranking(tmp_path: Path, terminology_home: Path) -> None:
+def test_a_truncated_source_is_an_error_and_no_empty_ranking(
+    tmp_path: Path, terminology_home: Path, terminology: Terminology
+) -> None:
     sources = tmp_path / "sources"
     sources.mkdir()
-    (sources / "hp.obo").write_bytes(source_file(terminology_home, "hp.obo").read_bytes())
     whole = source_file(terminology_home, "phenotype.hpoa").read_bytes()
     (sources / "phenotype.hpoa").write_bytes(whole[: whole.rindex(b"\n", 0, len(whole) // 3) + 1])
     with pytest.raises(
         ArtefactError, match=r"expected about 12\d+ diseases, as its header says, found \d+ \(truncated"
     ):
-        open_store(tmp_path, open_terminology(tmp_path), open_knowledge())
+        open_store(tmp_path, terminology, open_knowledge())
     assert not list(tmp_path.glob("knowledge-*"))
 
 

@@ -16,7 +16,7 @@ import hashlib
 import sqlite3
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -118,18 +118,21 @@ def _write_rare(
     terminology: Terminology,
 ) -> None:
     columns: defaultdict[str, dict[int, float]] = defaultdict(dict)
+    label = cache(terminology.label)  # the same terms in disease after disease
     for row, disease in enumerate(diseases.values()):
         db.execute("INSERT INTO disease VALUES (?, ?, ?)", (row, disease.id, disease.name))
         head = nodes.number(disease.id, "disease", disease.name)
         for term, annotation in disease.findings.items():
             share = annotation.share
             relation = "has finding" if share else "lacks finding"
-            tail = nodes.number(term, "finding", terminology.label(term))
+            tail = nodes.number(term, "finding", label(term))
             nodes.edge(head, relation, tail, share, "; ".join(annotation.sources))
             for above in terminology.ancestors(term) if share else ():
-                columns[above][row] = max(share, columns[above].get(row, 0.0))
+                shares = columns[above]
+                if share > shares.get(row, 0.0):
+                    shares[row] = share
         for term, source in disease.traits.items():
-            nodes.edge(head, "has trait", nodes.number(term, "trait", terminology.label(term)), None, source)
+            nodes.edge(head, "has trait", nodes.number(term, "trait", label(term)), None, source)
     for term, shares in columns.items():
         rows = np.fromiter(shares, "<u2", len(shares))
         values = np.fromiter(shares.values(), "<f4", len(shares))

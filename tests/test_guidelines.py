@@ -261,6 +261,19 @@ def test_contraindications_and_interactions_are_checked_against_the_patient(tmp_
 
 CLASS = PNEUMONIA["class.csv"]
 PLAN = PNEUMONIA["plan.csv"]
+CLAUSES = PNEUMONIA["clauses.csv"]
+OWN_INPUTS = SHARED.partition("\n")[0] + "\n"
+SCORE = "row,item,if stridor,then points,clause\nsome,a,yes,1,p1\nnone,a,no,0,p1\n"
+
+
+def about(**changes: object) -> str:
+    """PNEUMONIA's description with other values."""
+    return json.dumps({**json.loads(PNEUMONIA["guideline.json"]), **changes})
+
+
+def scored(gives: str = "score") -> str:
+    tables = json.loads(PNEUMONIA["guideline.json"])["tables"]
+    return about(tables=[*tables, {"file": "score.csv", "policy": "scorecard", "gives": gives}])
 
 
 @pytest.mark.parametrize(
@@ -288,6 +301,36 @@ PLAN = PNEUMONIA["plan.csv"]
         ({"guideline_json": "{}"}, ("g/guideline.json",)),
         ({"stray_csv": CLASS}, ("g/stray.csv",)),
         ({"formulas_csv": "name,formula,unit,clause\nstridor,1 + 1,,p1\n"}, ("stridor", "a new name")),
+        ({"formulas_csv": "name,formula,clause\ntwice,1 + 1,p1\n"}, ("g/formulas.csv", "formula, unit")),
+        ({"inputs_csv": OWN_INPUTS + "stridor,flag,,,,,,,,,Is there?\n"}, ("stridor", "that all share")),
+        ({"inputs_csv": OWN_INPUTS + "limps,flag,,,,,,,,,Limps?\n"}, ("g/inputs.csv, limps", "none does")),
+        ({"guideline_json": about(id="h")}, ("g/guideline.json, id", "folder's name g", "h")),
+        ({"guideline_json": about(results=["class", "score"])}, ("guideline.json, results", "score")),
+        ({"guideline_json": about(domain={"age_years": [5, 2]})}, ("json, domain", "age_years: 5.0 to 2.0")),
+        ({"guideline_json": about(domain={"stridor": [0, 1]})}, ("g/guideline.json, domain", "stridor")),
+        ({"guideline_json": about(raises={"what": {"severe": "red"}})}, ("json, raises", "what")),
+        ({"guideline_json": about(raises={"class": {"dire": "red"}})}, ("raises, class", "cough", "dire")),
+        ({"guideline_json": about(applies="age_years <")}, ("g/guideline.json, applies", "a formula")),
+        ({"guideline_json": about(applies="age_years + 1")}, ("g/guideline.json, applies", "yes or no")),
+        ({"guideline_json": scored(gives=""), "score_csv": SCORE}, ("score.csv", "'gives' for a scorecard")),
+        ({"clauses_csv": None}, ("g/clauses.csv", "no such file")),
+        ({"clauses_csv": "clause,page,source\np1,,unverified\n"}, ("g/clauses.csv", "clause, page, says")),
+        ({"clauses_csv": CLAUSES + "p1,,Twice,unverified\n"}, ("g/clauses.csv, p1", "repeated")),
+        ({"class_csv": CLASS.replace(">= 50", ">= 500")}, ("class.csv", "row fast", "500 outside 0 to 150")),
+        ({"class_csv": CLASS.replace(">= 50", "60..50")}, ("class.csv", "row fast", "from low to high")),
+        ({"class_csv": CLASS.replace("severe,yes", "severe,perhaps")}, ("row severe", "yes, no or -")),
+        ({"class_csv": CLASS.partition("\n")[0] + "\n"}, ("g/class.csv", "at least one row")),
+        ({"class_csv": CLASS.replace("then class", "class")}, ("g/class.csv", "the columns row, if")),
+        ({"class_csv": CLASS.replace("then class", "if pregnant")}, ("g/class.csv", "'then …' columns")),
+        ({"class_csv": CLASS.replace("other,", ",")}, ("g/class.csv", "an id in column 'row'")),
+        ({"class_csv": CLASS.replace("cough,p1", ",p1")}, ("row other, column 'then class'", "every row")),
+        ({"class_csv": CLASS.replace("cough,p1", "7,p1")}, ("then class", "choice and number")),
+        ({"plan_csv": PLAN.replace("then action", "then act")}, ("g/plan.csv", "'then action'")),
+        ({"guideline_json": scored(), "score_csv": SCORE.replace("1,p1", "many,p1")}, ("row some", "'many'")),
+        (
+            {"guideline_json": scored(), "score_csv": SCORE.replace("none,a,no,0,p1\n", "")},
+            ("score.csv", "no row covers"),
+        ),
     ],
 )
 def test_an_unsound_guideline_is_refused_with_its_file_and_row(

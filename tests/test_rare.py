@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from akazuba.diagnosis.rare import rank_rare
+from akazuba.diagnosis.rare import GENERAL, rank_rare
 from akazuba.errors import ArtefactError, CaseError
 from akazuba.knowledge import hpoa
 from akazuba.knowledge.conditions import open_knowledge
@@ -180,6 +180,17 @@ def test_order_and_repetition_say_nothing(store: Store, terminology: Terminology
     first = rank_rare(store, found, ["HP:0001250"], terminology.ancestors)
     second = rank_rare(store, [*reversed(found), AORTA], ["HP:0001250"] * 2, terminology.ancestors)
     assert np.allclose(first.posterior, second.posterior)
+
+
+def test_a_finding_that_no_disease_has_is_met_in_what_it_is_a_kind_of(
+    store: Store, terminology: Terminology
+) -> None:
+    unseen = [id_ for id_, _ in terminology.all_labels() if store.column(id_) is None]
+    deep = next(id_ for id_ in unseen if terminology.ancestors(id_) & {*unseen} - {id_})
+    [log_lr] = rank_rare(store, [deep], [], terminology.ancestors).by_finding.values()
+    assert log_lr.max() > np.log(GENERAL)
+    denied = rank_rare(store, [AORTA], [deep], terminology.ancestors)
+    assert np.array_equal(denied.posterior, rank_rare(store, [AORTA], [], terminology.ancestors).posterior)
 
 
 def test_what_another_finding_implies_counts_once(store: Store, terminology: Terminology) -> None:

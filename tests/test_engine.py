@@ -29,7 +29,7 @@ from akazuba.diagnosis.profiles import describe
 from akazuba.diagnosis.runtime import has_int8_dot_products
 from akazuba.diagnosis.wordpiece import WordPiece
 from akazuba.errors import ArtefactError, OutOfTimeError
-from akazuba.records import Picture, QualityProblem
+from akazuba.records import CAUTION, Picture, QualityProblem
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 NOTE = "61 yo, itchy spot on the arm, bleeds, growing since 3 months"
@@ -325,7 +325,12 @@ def test_an_adult_film_is_labelled_but_moves_no_ranking(engine: Engine) -> None:
             film = Picture(name, "chest-xray", np.asarray(image.convert("L")))
         reading = engine.read(film, "", True, age_years=50, explain=False)
         assert reading.evidence is None
-        read += bool(reading.image.labels)
+        if reading.image.labels:
+            read += 1
+            assert reading.image.coverage is None
+            [caution] = [problem for problem in reading.image.quality.problems if problem.check == CAUTION]
+            assert caution.remark
+            assert "do not rely on it" in caution.message
     assert read > 30
 
 

@@ -31,7 +31,16 @@ from akazuba.llm.passages import Passages
 from akazuba.llm.prompts import prompt
 from akazuba.llm.second_reader import second_reading
 from akazuba.llm.voice import SILENT, Voice
-from akazuba.records import Action, Assessment, Candidate, Finding
+from akazuba.records import (
+    CAUTION,
+    Action,
+    Assessment,
+    Candidate,
+    Finding,
+    ImageReading,
+    Quality,
+    QualityProblem,
+)
 from akazuba.settings import Settings
 from akazuba.sources import open_sources
 from akazuba.tools import box_tools
@@ -119,6 +128,22 @@ def test_a_model_that_only_orders_facts_is_shown(pneumonia: Assessment) -> None:
     assert narrative.rejected_claims == ()
     first = facts(pneumonia, "nurse", ENGLISH)
     assert narrative.text.startswith(f"{first[0].wordings[0]} [E1] {first[1].wordings[0]} [E2] Also: ")
+
+
+def test_a_picture_that_is_not_to_be_relied_on_is_told_with_its_caution_and_no_label(
+    pneumonia: Assessment,
+) -> None:
+    def told_of(*problems: QualityProblem) -> str:
+        film = ImageReading(
+            "a.png", "chest-xray", Quality(True, problems), {"pneumonia": 0.97, "normal": 0.03}
+        )
+        seen = facts(msgspec.structs.replace(pneumonia, images=(film,)), "nurse", ENGLISH)
+        [image] = [fact for fact in seen if fact.kind == "image"]
+        return image.wordings[0]
+
+    assert "looks most like pneumonia (97%)" in told_of()
+    cautioned = told_of(QualityProblem(CAUTION, "Do not rely on it.", remark=True))
+    assert cautioned == "The picture (chest X-ray): Do not rely on it."
 
 
 def test_the_urgency_and_every_action_are_told_whatever_the_model_leaves_out(pneumonia: Assessment) -> None:

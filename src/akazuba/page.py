@@ -268,7 +268,9 @@ class Page:
     def _image(self, image: ImageReading) -> str:
         title = "IMAGE {} ({})" if image.quality.usable else "IMAGE {} ({}): not assessed"
         lines = [wrapped(f"  {self._fill(title, image.path, self._say(label(image.kind)))}", "    ")]
-        lines += [wrapped(f"    - {problem.message}", "      ") for problem in image.quality.problems]
+        lines += [
+            wrapped(f"    - {self._say(problem.message)}", "      ") for problem in image.quality.problems
+        ]
         if image.why and image.quality.usable:  # what makes an image unusable stands above
             lines.append(wrapped("    " + self._fill("no answer: {}", image.why), "      "))
         ranked = sorted(image.labels.items(), key=lambda item: -item[1])

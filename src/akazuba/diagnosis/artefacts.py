@@ -67,7 +67,8 @@ class Head(msgspec.Struct, frozen=True):
     calibration: by mode, "image" and (when it reads notes) "fused".
     most_in_set: a larger prediction set is an abstention.
     typical, typical_limit: file of the typicality statistics, and the greatest distance still read.
-    ages: None when it may be asked about anybody.
+    ages: None when it may be asked about anybody. caution: what was measured against it elsewhere, shown with
+    every answer; then no coverage is promised.
     """
 
     graph: str
@@ -82,6 +83,7 @@ class Head(msgspec.Struct, frozen=True):
     reads_note: bool = False
     match: MatchCalibration | None = None
     ages: Ages | None = None
+    caution: str = ""
     training: Mapping[str, str] = {}
     metrics: Mapping[str, object] = {}
 

@@ -25,7 +25,15 @@ from akazuba.diagnosis.pixels import Pixels, squashed
 from akazuba.diagnosis.runtime import Graph, Stop, share
 from akazuba.diagnosis.wordpiece import Pieces, WordPiece
 from akazuba.errors import ArtefactError, OutOfTimeError
-from akazuba.records import ImageReading, ModelEvidence, Picture, Quality, QualityProblem, TokenWeight
+from akazuba.records import (
+    CAUTION,
+    ImageReading,
+    ModelEvidence,
+    Picture,
+    Quality,
+    QualityProblem,
+    TokenWeight,
+)
 from akazuba.wording.names import label
 
 TIME_LIMIT_S = 10.0
@@ -235,7 +243,7 @@ class Engine:
             quality=Quality(True, (*picture.problems, *_doubts(facts, alignment, pieces), *late)),
             labels={facts.labels[i]: round(float(probability[i]), 6) for i in order},
             prediction_set=prediction_set,
-            coverage=facts.coverage,
+            coverage=None if facts.caution else facts.coverage,
             abstained=why is not None,
             why=why,
             alignment=alignment,
@@ -271,6 +279,8 @@ def _alignment(head: Head, fits: float | None) -> float | None:
 def _doubts(head: Head, alignment: float | None, pieces: Pieces | None) -> tuple[QualityProblem, ...]:
     """Remarks on what was read: they change no label."""
     found = []
+    if head.caution:
+        found.append(QualityProblem(CAUTION, head.caution, remark=True))
     if head.match is not None and alignment is not None and alignment < head.match.doubt_below:
         words = (
             "picture and note may not belong together: check that both are of this patient and this complaint"

@@ -14,7 +14,7 @@ from typing import Literal, Protocol
 
 from msgspec import UNSET
 
-from akazuba.records import GIVEN, Action, Assessment, Candidate, ImageReading, Level, Triage
+from akazuba.records import CAUTION, GIVEN, Action, Assessment, Candidate, ImageReading, Level, Triage
 from akazuba.wording.names import label
 
 FactKind = Literal[
@@ -193,6 +193,8 @@ class _Nurse:
             whys = [image.why] if image.why else [problem.message for problem in image.quality.problems]
             row = "The picture ({}) was not assessed: {}."
             return _Told("image", row, (kind, self._words.join(whys or ["not known"])), "image")
+        if cautions := [problem.message for problem in image.quality.problems if problem.check == CAUTION]:
+            return _Told("image", "The picture ({}): {}", (kind, self._words.join(cautions)), "image")
         called, share = max(image.labels.items(), key=lambda item: item[1])
         holes = (kind, self._words.say(label(called)), percent(share))
         return _Told("image", "The picture ({}) looks most like {} ({}).", holes, image.model or "image")

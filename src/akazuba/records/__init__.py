@@ -57,6 +57,7 @@ from akazuba.records.case import (
 )
 from akazuba.records.rooms import (
     AGE_BANDS_YEARS as AGE_BANDS_YEARS,
+    CAUTION as CAUTION,
     PRIOR_FACTORS as PRIOR_FACTORS,
     Condition as Condition,
     Finding as Finding,

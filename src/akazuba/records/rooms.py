@@ -53,10 +53,14 @@ class NoteReading(Value, frozen=True):
     signs: tuple[Finding, ...] = ()
 
 
+CAUTION = "caution"
+
+
 class QualityProblem(Value, frozen=True):
     """check: dark, bright, blurred, small, contrast, kind, alignment …; message: plain words for the nurse.
 
-    remark: only tells something; without it, the problem makes the image unusable.
+    remark: only tells something; without it, the problem makes the image unusable. check `CAUTION`: a remark
+    that what was read is not to be relied on.
     """
 
     check: str

@@ -63,9 +63,9 @@ set, or against a note about another complaint; `doubted_*`: share of such pairs
 ## How an answer is held back
 
 - A picture whose texture is far from the head's training pictures is refused (limits: {limits}). Of
-  true pictures of the training sites, {share:.1%} pass; **of another hospital's films most may not**.
-- Prediction sets hold the true label with 90 % probability for each label separately (split conformal on
-  held-out folds). More labels than {most}, or none, is an abstention.
+  true pictures of the training sites, {share:.1%} pass; of another hospital's films fewer do.
+{cautions}- Prediction sets hold the true label with 90 % probability for each label separately (split
+  conformal on held-out folds). More labels than {most}, or none, is an abstention.
 - Picture, note and what only both together say are weighed against each other on held-out folds: {weights}.
 - A head for one age group is not asked about another, and none of them about a patient of unknown age.
 - Without an answer within ten seconds (a box whose processor is taken) there is none.
@@ -121,6 +121,7 @@ def render(manifest: Manifest, command: str, dinov2: Path | None, typical_share:
         metrics="\n\n".join(_metrics(name, head) for name, head in heads.items()),
         limits=", ".join(f"{name} {head.typical_limit}" for name, head in heads.items()),
         share=typical_share,
+        cautions="".join(f"- **{name}**: {head.caution}\n" for name, head in heads.items() if head.caution),
         most=" or ".join(f"{head.most_in_set} ({name})" for name, head in heads.items()),
         weights="; ".join(_weights(heads)),
         command=command,

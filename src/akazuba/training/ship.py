@@ -182,6 +182,7 @@ def head_of(plan: HeadPlan, examples: Examples, trust: Trust, typical: str, limi
         reads_note=bool(examples.notes),
         match=trust.match,
         ages=plan.ages,
+        caution=plan.caution,
         training={
             "data": plan.data,
             "data_sha256": examples.digest,

@@ -25,7 +25,7 @@ class HeadPlan:
     conditions: label -> ids of the knowledge's conditions that its probability speaks for.
     most_in_set: a larger prediction set is an abstention.
     batch: examples in each training step. copies: distorted copies kept beside each picture.
-    ages: whom it may be asked about; None when anybody.
+    ages: whom it may be asked about; None when anybody. caution: see `artefacts.Head`.
     data: what it learned from, with source and licence. traps: what could mislead, and what was done.
     """
 
@@ -38,6 +38,7 @@ class HeadPlan:
     data: str
     traps: tuple[str, ...]
     ages: Ages | None = None
+    caution: str = ""
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,10 @@ KIND = ImageKind(
             batch=12,
             copies=4,
             ages=Ages(ADULT_FROM_YEARS, None, "it has learned from films of a hospital for adults"),
+            caution=(  # AUC 0.44 (0.30-0.58) of 319 films: benchmarks/chest_sites.py
+                "This model learned from films of one hospital. On films of seven other sources it told sick "
+                "from well no better than by chance: do not rely on it. It changes no ranking."
+            ),
             data=(
                 "NIH ChestX-ray14 (Wang et al. 2017, arXiv:1705.02315), a subset of 676 films: no "
                 "restrictions, attribution to the NIH Clinical Center"
